@@ -1,0 +1,171 @@
+"""Settings: the training configuration, and where things live on this machine.
+
+The only module that reads environment variables.
+"""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import platformdirs
+from dotenv import load_dotenv
+
+from trashnet.errors import ConfigError
+
+Split = Literal["random", "authors"]
+Tracking = Literal["auto", "online", "offline", "off"]
+
+MODELS = ("cnn_baseline",)
+"""Names `trashnet.models.build_model` knows."""
+
+
+def _setting(default: Any, help: str, minimum: float | None = None, maximum: float | None = None):
+    return field(default=default, metadata={"help": help, "min": minimum, "max": maximum})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run does; the defaults are the promised recipe.
+
+    Raises:
+        ConfigError: A value is of the wrong type or out of range; the sentence names the
+            setting, what was received and what is allowed.
+    """
+
+    model: str = _setting("cnn_baseline", "network to train")
+    epochs: int = _setting(50, "passes over the training photos", 1, 1000)
+    image_size: int = _setting(224, "side of the square input, in pixels", 32, 512)
+    batch_size: int = _setting(32, "photos per optimisation step", 1, 512)
+    learning_rate: float = _setting(0.001, "Adam's learning rate", 1e-7, 1.0)
+    seed: int = _setting(0, "decides the split, the initial weights and every epoch", 0, 2**31 - 1)
+    split: Split = _setting("random", "how photos are divided into train, validation and test")
+    horizontal_flip: bool = _setting(True, "mirror half of the training photos")
+    brightness: float = _setting(0.2, "largest brightness change, as a share of white", 0.0, 1.0)
+    rotation: float = _setting(15.0, "largest rotation, in degrees either way", 0.0, 180.0)
+    class_weights: bool = _setting(True, "weigh rare classes up in the loss")
+    tracking: Tracking = _setting("auto", "Weights & Biases: auto, online, offline or off")
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.type is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+                object.__setattr__(self, f.name, value)
+            _check(f, value)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+        """Builds a configuration from JSON values; settings that are left out keep their default.
+
+        Raises:
+            ConfigError: An unknown setting, or a value that is not allowed.
+        """
+        known = [f.name for f in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"Unknown setting {name!r}; the settings are {', '.join(known)}.")
+        return cls(**values)
+
+    @classmethod
+    def from_file(cls, path: Path) -> "TrainConfig":
+        """Reads a JSON file of settings, or the `config.json` of a run."""
+        try:
+            values = json.loads(Path(path).read_text())
+        except FileNotFoundError as error:
+            raise ConfigError(f"There is no configuration file {path}.") from error
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} is not a readable JSON file: {error}.") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path} must hold a JSON object of settings.")
+        return cls.from_dict(values.get("train_config", values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the settings as JSON values."""
+        return dataclasses.asdict(self)
+
+
+def choices(f: dataclasses.Field) -> tuple[str, ...]:
+    """Returns the values a setting may take, or an empty tuple if it is no choice."""
+    return MODELS if f.name == "model" else get_args(f.type)
+
+
+def _check(f: dataclasses.Field, value: Any) -> None:
+    name, allowed = f.name, choices(f)
+    if allowed:
+        if value not in allowed:
+            raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}.")
+        return
+    if type(value) is not f.type:
+        raise ConfigError(f"{name} is {value!r}; it must be of type {f.type.__name__}.")
+    low, high = f.metadata["min"], f.metadata["max"]
+    if low is not None and not low <= value <= high:
+        raise ConfigError(f"{name} is {value}; it must be between {low} and {high}.")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the machine and its owner decide, as opposed to what a run decides.
+
+    Attributes:
+        home: Folder for photos, caches and runs.
+        data: Folder of class folders, or zip, to use instead of the fetched photos.
+        wandb_key: Whether Weights & Biases can be reached with a key.
+        hub_offline: Whether the Hugging Face Hub must not be tried.
+    """
+
+    home: Path
+    data: Path | None = None
+    wandb_key: bool = False
+    hub_offline: bool = False
+
+    @property
+    def photos(self) -> Path:
+        """Folder of extracted data sets."""
+        return self.home / "photos"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what can be computed again: decoded photos, thumbnails, scans."""
+        return self.home / "cache"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of run directories."""
+        return self.home / "runs"
+
+
+def environment() -> Environment:
+    """Reads `.env` (real variables win) and the environment variables.
+
+    Raises:
+        ConfigError: `TRASHNET_HOME` cannot be created or written.
+    """
+    load_dotenv(Path.cwd() / ".env")
+    home = os.environ.get("TRASHNET_HOME") or platformdirs.user_data_dir("trashnet")
+    data = os.environ.get("TRASHNET_DATA")
+    path = Path(home).expanduser().resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {path} cannot be created ({error.strerror}); "
+            "set TRASHNET_HOME to a folder you can write to."
+        ) from error
+    return Environment(
+        home=path,
+        data=Path(data).expanduser().resolve() if data else None,
+        wandb_key=bool(os.environ.get("WANDB_API_KEY")) or _netrc_has_wandb(),
+        hub_offline=os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"},
+    )
+
+
+def _netrc_has_wandb() -> bool:
+    """`wandb login` stores the key in the netrc file."""
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return "api.wandb.ai" in path.read_text()
+    except OSError:
+        return False

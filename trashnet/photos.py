@@ -1,0 +1,158 @@
+"""Photos as arrays: the one way a file becomes pixels, and thumbnails."""
+
+import io
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    Image,
+    UnidentifiedImageError,
+    features,
+)
+
+from trashnet.errors import PhotoError
+
+MAX_PIXELS = 64_000_000
+
+Source = str | Path | bytes | BinaryIO
+Floats = NDArray[np.float32]
+
+_JPEG = ("JPEG", "MPO")  # MPO, several JPEGs in one file, is opened as a JPEG
+_FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+_FORMATS += ["AVIF"] if features.check("avif") else []
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_photo(source: Source, size: int | tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Reads a photo upright, in colour, transparency on white: `(h, w, 3) uint8`, 0–255 RGB.
+
+    Args:
+        source: A path, the file's bytes, or an open binary file (read from its start, left open).
+        size: Side of a square or `(height, width)` to squash the photo to; None keeps its own.
+
+    Raises:
+        PhotoError: The file is missing, empty, no picture, damaged or too large, or size is not
+            positive.
+    """
+    if size is None:
+        return np.array(_decode(source))
+    height, width = size if isinstance(size, tuple) else (size, size)
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise PhotoError(f"A photo cannot be {width} × {height} pixels: choose a size from 1 up.")
+    photo = _decode(source, max(height, width))
+    return np.array(photo.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def thumbnail(source: Source, size: int = 160) -> bytes:
+    """Returns the photo as a small JPEG whose longer side is at most `size` pixels.
+
+    Raises:
+        PhotoError: As `load_photo`.
+    """
+    if size < 1:
+        raise PhotoError(f"A thumbnail cannot be {size} pixels: choose a size from 1 up.")
+    photo = _decode(source, size)
+    photo.thumbnail((size, size), Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()
+
+
+def _decode(source: Source, longest: int | None = None) -> Image.Image:
+    """An upright RGB image; a JPEG is decoded smaller when only `longest` pixels are wanted."""
+    name, data = _read(source)
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            # Stricter than Pillow's warning, which is left alone: filters are not per thread.
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if longest and image.format in _JPEG:
+                # Never below twice the target, so that the resize still does the smoothing.
+                image.draft(None, (2 * longest, 2 * longest))
+            image.load()
+            if image.format in _JPEG and _ends_grey(image):
+                raise OSError("its last rows are missing")
+            photo = _rgb(image)
+            turn = _TURNS.get(_orientation(image))
+        return photo if turn is None else photo.transpose(turn)
+    except UnidentifiedImageError as error:
+        raise PhotoError(
+            f"{name} is not a picture that can be read: use JPEG, PNG, WebP, BMP, GIF or TIFF."
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoError(
+            f"{name} has more than {MAX_PIXELS // 10**6} million pixels: make it smaller first."
+        ) from error
+    except Exception as error:  # decoders fed with damaged bytes raise almost anything
+        raise PhotoError(
+            f"{name} is damaged or cut short: copy or download it again ({error})."
+        ) from error
+
+
+def _read(source: Source) -> tuple[str, bytes]:
+    """What to call the photo in a message, and its bytes."""
+    name = "The photo"
+    try:
+        if isinstance(source, bytes):
+            data = source
+        elif isinstance(source, str | Path):
+            name = Path(source).name or str(source)
+            data = Path(source).read_bytes()
+        else:
+            name = Path(str(getattr(source, "name", name))).name
+            if source.seekable():
+                source.seek(0)
+            data = source.read()
+    except FileNotFoundError as error:
+        raise PhotoError(f"There is no photo {source}: check its name and folder.") from error
+    except (OSError, ValueError) as error:
+        raise PhotoError(f"{name} cannot be opened: check that it is a readable file.") from error
+    if not data:
+        raise PhotoError(f"{name} is empty: copy or download it again.")
+    return name, data
+
+
+def _ends_grey(image: Image.Image) -> bool:
+    """Whether a JPEG stops early: what is missing is filled with exactly the middle grey."""
+    last = image.crop((0, image.height - 1, *image.size)).getcolors(1)
+    grey = (128,) * len(image.getbands())
+    return bool(last) and last[0][1] in (128, grey) and image.getcolors(1) is None
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; a photo with unreadable EXIF is taken as it is."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF raises as freely as damaged pixels, but costs only the turn
+        return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any colour mode as RGB, transparency laid on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        photo = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Deeper greys scaled to 0–255; where the type does not say what white is, the values do."""
+    if values.dtype.itemsize == 2:
+        return (values.astype(np.float32) / 257 + 0.5).astype(np.uint8)
+    values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = min(0.0, values.min()), values.max()
+    white = next((w for w in (1, 255, 65535) if low == 0 and high <= w), high)
+    return ((values - low) / max(white - low, 1e-9) * 255 + 0.5).astype(np.uint8)
