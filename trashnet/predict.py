@@ -1,0 +1,139 @@
+"""Answers for photos, through the exported model; TensorFlow is not needed."""
+
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trashnet.errors import RunError
+from trashnet.evaluate import probabilities
+from trashnet.files import read_json
+from trashnet.photos import load_photo
+from trashnet.runs import Run
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one photo.
+
+    Attributes:
+        label: The most probable class.
+        confidence: Its calibrated probability.
+        probabilities: Every class's probability; they sum to 1.
+        sure: Whether the confidence reaches the run's "not sure" threshold.
+        logits: `(classes,) float32`, before temperature.
+        embedding: `(channels,) float32`, the mean of the last feature map.
+        feature_map: `(h, w, channels) float32`.
+    """
+
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+    sure: bool
+    logits: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    feature_map: NDArray[np.float32]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what the command line prints of an answer."""
+        return {
+            "label": self.label,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+            "sure": self.sure,
+        }
+
+
+class Classifier:
+    """A finished run's model, loaded once; may be shared between threads.
+
+    Raises:
+        RunError: The run has no exported model yet.
+    """
+
+    def __init__(self, run: Run) -> None:
+        evaluation = read_json(run.path / "evaluation.json") or {}
+        self.classes = run.classes
+        self.temperature = float(evaluation.get("temperature", 1.0))
+        self.threshold = float(evaluation.get("threshold", 0.0))
+        self._model = LiteModel(run.path / "model.tflite")
+        self.image_size = self._model.image_size
+
+    def classify(self, source: str | Path | bytes | BinaryIO) -> Prediction:
+        """Answers for a photo.
+
+        Raises:
+            PhotoError: It cannot be read as a picture.
+        """
+        return self.classify_pixels(load_photo(source, self.image_size))
+
+    def classify_pixels(self, pixels: NDArray[np.uint8]) -> Prediction:
+        """Answers for a photo that `load_photo` has read at `image_size`."""
+        logits, feature_map = self._model(pixels)
+        p = probabilities(logits, self.temperature)
+        best = int(p.argmax())
+        return Prediction(
+            label=self.classes[best],
+            confidence=float(p[best]),
+            probabilities=dict(zip(self.classes, map(float, p), strict=True)),
+            sure=bool(p[best] >= self.threshold),
+            logits=logits,
+            embedding=feature_map.mean(axis=(0, 1)),
+            feature_map=feature_map,
+        )
+
+
+class LiteModel:
+    """A `model.tflite`: pixels in, logits and feature map out.
+
+    Raises:
+        RunError: The file is missing or no such model.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # Imported here: it loads a native library that pages without answers need not.
+        from ai_edge_litert.interpreter import Interpreter
+
+        if not path.exists():
+            raise RunError(f"The run {path.parent.name} has no model yet; let it finish first.")
+        try:
+            # Mapped from the file, not copied: several runs may be open at once.
+            self._interpreter = Interpreter(str(path), num_threads=os.cpu_count())
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise RunError(f"{path} is not a readable LiteRT model ({error}).") from error
+        # An interpreter holds one photo's tensors, so one thread at a time.
+        self._lock = threading.Lock()
+        (entry,) = self._interpreter.get_input_details()
+        self._input = entry["index"]
+        self.image_size = int(entry["shape"][1])
+        by_rank = {len(o["shape"]): o["index"] for o in self._interpreter.get_output_details()}
+        self._logits, self._feature_map = by_rank[2], by_rank[4]
+
+    def __call__(
+        self, pixels: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Maps `(size, size, 3) uint8` to logits `(classes,)` and feature map `(h, w, d)`."""
+        with self._lock:
+            self._interpreter.set_tensor(self._input, pixels[None].astype(np.float32))
+            self._interpreter.invoke()
+            logits = self._interpreter.get_tensor(self._logits)[0]
+            return logits, self._interpreter.get_tensor(self._feature_map)[0]
+
+
+def picture_paths(paths: Iterable[str]) -> list[Path]:
+    """Expands folders into the pictures below them; other paths are taken as they are."""
+    from trashnet.archive import is_picture_name
+
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if is_picture_name(p.name))
+        else:
+            found.append(path)
+    return found

@@ -1,0 +1,362 @@
+"""Run directories: what a training run leaves on disk, and the process that fills one.
+
+A run's truth is its directory alone, so a page, a second tab, the command line and a restarted
+app all see the same. Layout of `runs/<run id>/`:
+
+- `config.json`: schema version, every setting, classes, data set, package versions, commit.
+- `status.json`: state, process, epoch, error in one sentence.
+- `metrics.jsonl`: one line per epoch and per progress tick.
+- `train.log`, `checkpoint/`, `model.keras`, `model.tflite`, `head.npz`, `predictions.parquet`,
+  `evaluation.json`, and `wandb/` when tracking is on.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from trashnet.config import Environment, TrainConfig
+from trashnet.data import Photos
+from trashnet.errors import RunError, TrashnetError
+from trashnet.files import read_json, write_json
+
+SCHEMA = 1
+RELEASED = Path(__file__).parent / "released"
+ACTIVE = ("waiting", "running", "stopping")
+STATES = (*ACTIVE, "stopped", "finished", "failed", "lost")
+_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow", "scikit-learn")
+_START_GRACE = 120.0
+"""Seconds a new process has to report itself before its run counts as lost."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a run, as `status.json` holds it.
+
+    Attributes:
+        state: One of `STATES`; `lost` is never written, it is what a reader makes of a run
+            whose process is gone.
+        epoch: Epochs completed.
+        pid: The training process.
+        process_started: Its start time (s since 1970): a pid alone may have been given anew.
+        updated: When this was written (s since 1970).
+        seconds: Time spent so far, over all processes that worked on the run.
+        error: Why it failed, in one sentence.
+    """
+
+    state: str = "waiting"
+    epoch: int = 0
+    pid: int | None = None
+    process_started: float | None = None
+    updated: float = 0.0
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a process works on the run or is about to."""
+        return self.state in ACTIVE
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory, opened for reading; the methods read what is there now."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """Name of the run: that of its directory."""
+        return self.path.name
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        config = read_json(self.path / "config.json")
+        if not isinstance(config, dict) or "train_config" not in config:
+            raise RunError(
+                f"{self.path} holds no complete run (config.json is missing or torn); "
+                "delete the folder or choose another run."
+            )
+        if config.get("schema", 0) > SCHEMA:
+            raise RunError(
+                f"{self.path} was written by a newer version (schema {config['schema']}); "
+                "update TrashNet Explorer to read it."
+            )
+        return config
+
+    @property
+    def train_config(self) -> TrainConfig:
+        """The settings the run was started with."""
+        return TrainConfig.from_dict(self.config["train_config"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits."""
+        return tuple(self.config["classes"])
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the run was trained on the generated pictures."""
+        return self.config["data"]["source"] == "samples"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has a model and an evaluation."""
+        return self.status().state == "finished"
+
+    def status(self) -> Status:
+        """Reads the state; a run whose process is gone reads as `lost`."""
+        values = read_json(self.path / "status.json")
+        if not isinstance(values, dict):
+            return Status(state="lost", error="status.json is missing or torn.")
+        known = {f.name for f in dataclasses.fields(Status)}
+        status = Status(**{k: v for k, v in values.items() if k in known})
+        if status.is_active and not _is_alive(status):
+            error = "The training process ended without a word; resume the run."
+            return dataclasses.replace(status, state="lost", error=error)
+        return status
+
+    def write_status(self, **changes: Any) -> Status:
+        """Changes the given fields of the state, atomically."""
+        values = read_json(self.path / "status.json") or {}
+        status = Status(**{**values, **changes, "updated": time.time()})
+        write_json(self.path / "status.json", dataclasses.asdict(status))
+        return status
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Reads all metric lines; a torn last line is passed over."""
+        try:
+            lines = (self.path / "metrics.jsonl").read_text(errors="replace").splitlines()
+        except OSError:
+            return []
+        rows = []
+        for line in lines:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return rows
+
+    def epochs(self) -> pd.DataFrame:
+        """Returns one row per epoch; of an epoch that was repeated after a resume, the last."""
+        rows = [row for row in self.metrics() if row["kind"] == "epoch"]
+        latest = {row["epoch"]: row for row in rows}
+        return pd.DataFrame([latest[epoch] for epoch in sorted(latest)])
+
+    def evaluation(self) -> dict[str, Any]:
+        """Returns the content of `evaluation.json`.
+
+        Raises:
+            RunError: The run has not been evaluated.
+        """
+        evaluation = read_json(self.path / "evaluation.json")
+        if not isinstance(evaluation, dict):
+            raise RunError(f"The run {self.id} has no evaluation yet; let it finish first.")
+        return evaluation
+
+    def predictions(self) -> pd.DataFrame:
+        """Returns one row a photo: file, split, label, logits and embedding (arrays).
+
+        Raises:
+            RunError: The run has no predictions, or they cannot be read.
+        """
+        try:
+            return pd.read_parquet(self.path / "predictions.parquet")
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"The run {self.id} has no predictions yet; let it finish first."
+            ) from error
+
+    def head(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the linear head's kernel `(d, classes)` and bias `(classes,)`, if it has one."""
+        try:
+            with np.load(self.path / "head.npz", allow_pickle=False) as arrays:
+                return arrays["kernel"], arrays["bias"]
+        except FileNotFoundError:
+            return None
+
+    @property
+    def _stop_file(self) -> Path:
+        # A file of its own: the state has one writer, the training process.
+        return self.path / "stop"
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether someone asked the training to stop."""
+        return self._stop_file.exists()
+
+
+def _is_alive(status: Status) -> bool:
+    if status.pid is None:
+        return time.time() - status.updated < _START_GRACE
+    try:
+        process = psutil.Process(status.pid)
+        same = abs(process.create_time() - (status.process_started or 0)) < 1.5
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def this_process() -> dict[str, Any]:
+    """Returns the fields of the state that identify the calling process."""
+    return {"pid": os.getpid(), "process_started": psutil.Process().create_time()}
+
+
+# ---------------------------------------------------------------- make, list, open
+
+
+def new_run(root: Path, config: TrainConfig, photos: Photos) -> Run:
+    """Makes the directory of a run that waits to be trained."""
+    root.mkdir(parents=True, exist_ok=True)
+    day = datetime.now().date().isoformat()
+    for number in range(1, 10_000):
+        path = root / f"{config.model.replace('_', '-')}-{day}-{number}"
+        try:
+            path.mkdir()
+            break
+        except FileExistsError:  # taken; two starts at once get two numbers
+            continue
+    run = Run(path)
+    write_json(
+        path / "config.json",
+        {
+            "schema": SCHEMA,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "train_config": config.to_dict(),
+            "classes": list(photos.classes),
+            "seed": config.seed,
+            "split": config.split,
+            "precision": "float32",
+            "data": {
+                "name": photos.name,
+                "source": photos.source,
+                "root": str(photos.root),
+                "photos": len(photos.files),
+            },
+            "versions": {"python": sys.version.split()[0]} | {p: version(p) for p in _PACKAGES},
+            "git_commit": _git_commit(),
+        },
+    )
+    run.write_status(state="waiting")
+    return run
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def list_runs(root: Path) -> list[Run]:
+    """Returns the readable runs, newest first; a half-written directory is passed over."""
+    runs = []
+    for path in root.glob("*/config.json"):
+        run = Run(path.parent)
+        try:
+            runs.append((run.config["created"], run.id, run))
+        except (TrashnetError, KeyError):
+            continue
+    return [run for _, _, run in sorted(runs, key=lambda r: r[:2], reverse=True)]
+
+
+def open_run(root: Path, name: str) -> Run:
+    """Opens a run by its id, by its directory, or the shipped one as `released`.
+
+    Raises:
+        RunError: There is no such run, or its directory is incomplete.
+    """
+    candidates = [RELEASED] if name == "released" else [root / name, Path(name)]
+    for path in candidates:
+        if name and path.is_dir():
+            run = Run(path.resolve())
+            _ = run.config  # an incomplete directory is said here, not later
+            return run
+    known = ", ".join(run.id for run in list_runs(root)[:5]) or "none yet"
+    raise RunError(f"There is no run {name!r}; the latest are: {known}.")
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """Returns the row of a run in a table of runs."""
+    status, config = run.status(), run.train_config
+    splits = (read_json(run.path / "evaluation.json") or {}).get("splits", {})
+    return {
+        "run": run.id,
+        "model": config.model,
+        "state": status.state,
+        "epoch": status.epoch,
+        "epochs": config.epochs,
+        "validation_accuracy": splits.get("validation", {}).get("accuracy"),
+        "test_accuracy": splits.get("test", {}).get("accuracy"),
+        "started": run.config["created"],
+        "seconds": round(status.seconds, 1),
+    }
+
+
+# ---------------------------------------------------------------- start and stop
+
+
+def start(run: Run, env: Environment) -> None:
+    """Starts, or resumes, the run's training as a process that outlives this one.
+
+    Raises:
+        RunError: A process works on it already, or it is finished.
+    """
+    check_startable(run)
+    run.write_status(state="waiting", pid=None, process_started=None, error=None)
+    with open(run.path / "train.log", "ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "trashnet", "resume", str(run.path)],
+            cwd=Path(__file__).parent.parent,
+            env={**os.environ, "TRASHNET_HOME": str(env.home)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # closing the terminal of the app must not end it
+        )
+
+
+def check_startable(run: Run) -> None:
+    """Raises `RunError` when the run is being trained or is finished."""
+    state = run.status().state
+    if state == "finished":
+        raise RunError(f"The run {run.id} is finished; start a new one.")
+    if state in ("running", "stopping"):
+        raise RunError(f"The run {run.id} is being trained already; stop it first.")
+
+
+def stop(run: Run) -> None:
+    """Asks the run's process to stop at its next step; what is trained so far is kept.
+
+    Raises:
+        RunError: No process works on it.
+    """
+    status = run.status()
+    if not status.is_active:
+        raise RunError(f"The run {run.id} is not being trained; its state is {status.state}.")
+    run._stop_file.touch()
+
+
+def clear_stop(run: Run) -> None:
+    """Forgets a request to stop, before the training goes on."""
+    run._stop_file.unlink(missing_ok=True)

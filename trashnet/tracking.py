@@ -1,0 +1,149 @@
+"""Where a training's numbers go: the run's own metrics file, and Weights & Biases.
+
+The file is the truth. A failure of Weights & Biases is said once and training goes on.
+"""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from trashnet.config import Environment
+from trashnet.runs import Run
+
+log = logging.getLogger("trashnet")
+
+_INIT_SECONDS = 15
+"""How long a start may wait for the W&B service before the run is kept offline."""
+
+
+class MetricsFile:
+    """Appends one JSON line at a time to `metrics.jsonl`."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "a+b", buffering=0)
+        self._end_torn_line()
+
+    def _end_torn_line(self) -> None:
+        """A killed process may have left half a line; the next one must start on its own."""
+        if self._file.seek(0, 2):
+            self._file.seek(-1, 2)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
+
+    def write(self, kind: str, **values: Any) -> None:
+        """Adds a line of the given kind (`epoch`, `tick`), with the time (s since 1970)."""
+        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values})
+        self._file.write(line.encode() + b"\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+class WandbRun:
+    """A Weights & Biases run that never asks, never waits long and never stops a training.
+
+    Args:
+        run: The run to log; its id is the W&B run's id, so a resumed run continues its curves.
+        env: Tells whether there is a key.
+    """
+
+    def __init__(self, run: Run, env: Environment) -> None:
+        self._wandb: Any = None
+        self._run: Any = None
+        mode = run.train_config.tracking
+        if mode == "off":
+            return
+        if mode == "auto":
+            mode = "online" if env.wandb_key else "offline"
+        if mode == "online" and not env.wandb_key:
+            log.warning("No Weights & Biases key was found, so this run is kept offline.")
+            mode = "offline"
+        try:
+            self._start(run, mode)
+        except Exception as error:  # whatever the service does, the training goes on
+            self._give_up(error)
+
+    def _start(self, run: Run, mode: str) -> None:
+        import wandb
+
+        def init(mode: str) -> Any:
+            return wandb.init(
+                project="trashnet",
+                id=run.id,
+                name=run.id,
+                resume="allow",
+                dir=run.path,
+                mode=mode,
+                config=run.config,
+                settings=wandb.Settings(init_timeout=_INIT_SECONDS, silent=True),
+            )
+
+        self._wandb = wandb
+        try:
+            self._run = init(mode)
+        except (wandb.errors.Error, OSError) as error:
+            if mode == "offline":
+                raise
+            log.warning(
+                "Weights & Biases did not answer (%s); the run is kept offline.",
+                type(error).__name__,
+            )
+            self._run = init("offline")
+
+    def _give_up(self, error: Exception) -> None:
+        log.warning(
+            "Weights & Biases failed (%s: %s); metrics.jsonl still gets every number.",
+            type(error).__name__,
+            str(error).splitlines()[0] if str(error) else "no reason given",
+        )
+        self._run = None
+
+    def log_epoch(self, values: dict[str, Any]) -> None:
+        """Logs an epoch's scalars."""
+        if self._run is not None:
+            try:
+                self._run.log(values, step=values["epoch"])
+            except Exception as error:
+                self._give_up(error)
+
+    def log_evaluation(self, evaluation: dict[str, Any], classes: tuple[str, ...]) -> None:
+        """Logs every split's figures to the summary, and the test confusion matrix as a chart."""
+        if self._run is None:
+            return
+        try:
+            for split, report in evaluation["splits"].items():
+                for name in ("accuracy", "macro_f1", "nll", "ece"):
+                    self._run.summary[f"{split}/{name}"] = report[name]
+                for label, scores in report["per_class"].items():
+                    for name in ("precision", "recall", "f1"):
+                        self._run.summary[f"{split}/{name}/{label}"] = scores[name]
+            matrix = evaluation["splits"]["test"]["confusion_matrix"]
+            true, predicted = _matrix_as_pairs(matrix)
+            chart = self._wandb.plot.confusion_matrix(
+                y_true=true, preds=predicted, class_names=list(classes), title="Test photos"
+            )
+            self._run.log({"test/confusion_matrix": chart})
+        except Exception as error:
+            self._give_up(error)
+
+    def finish(self) -> None:
+        """Ends the W&B run and writes what is left."""
+        if self._run is not None:
+            try:
+                self._run.finish()
+            except Exception as error:
+                self._give_up(error)
+
+
+def _matrix_as_pairs(matrix: list[list[int]]) -> tuple[list[int], list[int]]:
+    """W&B draws a confusion matrix from one true and one predicted class per photo."""
+    pairs = [
+        (true, predicted)
+        for true, row in enumerate(matrix)
+        for predicted, count in enumerate(row)
+        for _ in range(count)
+    ]
+    return [t for t, _ in pairs], [p for _, p in pairs]
