@@ -29,6 +29,8 @@ HUB_SIZE = 42_834_870
 
 SPLITS = ("train", "validation", "test")
 FOLDS = 5
+_SMALLEST_CLASS = 10
+"""Photos a class needs so that train, validation and test get some of it."""
 _MANIFEST = Path(__file__).parent / "assets" / "trashnet.csv"
 
 
@@ -70,6 +72,15 @@ def trashnet_facts() -> pd.DataFrame:
 # ---------------------------------------------------------------- find
 
 
+def has_photos(env: Environment) -> bool:
+    """Whether `find_photos` has something to open; a look, not a reading."""
+    return (
+        env.data is not None
+        or (env.photos / "trashnet").is_dir()
+        or is_sample_folder(env.photos / "samples")
+    )
+
+
 def find_photos(env: Environment, on_progress: Progress = silent) -> Photos:
     """Returns the data set to use: `TRASHNET_DATA`, else fetched TrashNet, else the samples.
 
@@ -92,12 +103,12 @@ def find_photos(env: Environment, on_progress: Progress = silent) -> Photos:
 
 
 def _open_source(path: Path, env: Environment, on_progress: Progress) -> Photos:
+    if not os.path.exists(path):  # unlike Path's, False for a name that is too long
+        raise DataError(f"There are no photos at {path}; correct TRASHNET_DATA or --data.")
     if is_sample_folder(path):
         return open_folder(path, "samples", "samples")
     if path.is_dir():
         return open_folder(path, path.name, "folder")
-    if not path.exists():
-        raise DataError(f"TRASHNET_DATA points to {path}, which does not exist; correct the path.")
     stamp = f"{path}{path.stat().st_size}{path.stat().st_mtime_ns}"
     target = env.photos / f"{path.stem}-{digest(stamp)}"
     if not target.is_dir():
@@ -177,8 +188,10 @@ def fetch_trashnet(env: Environment, on_progress: Progress = silent) -> Photos:
     target = env.photos / "trashnet"
     if not target.is_dir():
         archive = _download(env, on_progress)
-        _extract_photos(archive, target, on_progress, expect_trashnet=True)
-        archive.unlink()
+        try:
+            _extract_photos(archive, target, on_progress, expect_trashnet=True)
+        finally:  # a damaged one too, or the Hub's client would take it for whole next time
+            archive.unlink(missing_ok=True)
     photos = open_folder(target, "trashnet", "cache")
     return Photos(photos.root, photos.name, "hub", photos.classes, photos.files)
 
@@ -263,9 +276,15 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
     Returns:
         One row a photo, in the order of `photos.files`: file, label, width, height, bytes,
         mtime (ns), sha256 and error (None, or the sentence that says why it cannot be read).
+
+    Raises:
+        DataError: A photo is gone since the folder was opened.
     """
     cache_file = cache_folder / f"scan-{digest(str(photos.root))}.parquet"
-    stats = [(photos.root / file).stat() for file in photos.files]
+    try:
+        stats = [(photos.root / file).stat() for file in photos.files]
+    except OSError as error:
+        raise DataError(f"The photo {error.filename} is gone; open the folder again.") from error
     now = pd.DataFrame(
         {
             "file": photos.files,
@@ -308,8 +327,11 @@ def _read_scan(path: Path) -> pd.DataFrame:
         )
 
 
-def _read_facts(path: Path) -> tuple[int, int, str, str | None]:
-    content = path.read_bytes()
+def _read_facts(path: Path) -> tuple[int, int, str | None, str | None]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:  # without a sha256, so it is tried again next time
+        return 0, 0, None, f"{path.name} cannot be opened ({error.strerror}); check its rights."
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         height, width = load_photo(content).shape[:2]
@@ -337,6 +359,12 @@ def make_index(scanned: pd.DataFrame, split: str = "random", seed: int = 0) -> p
     index = scanned[scanned.error.isna()].drop(columns="error").reset_index(drop=True)
     if split == "authors":
         return index.assign(split=_authors_split(index))
+    counts = index.label.value_counts().reindex(scanned.label.unique(), fill_value=0)
+    if counts.min() < _SMALLEST_CLASS:
+        raise DataError(
+            f"The class {counts.idxmin()!r} has {counts.min()} photos that can be read, too few "
+            f"to split; every class needs at least {_SMALLEST_CLASS}."
+        )
     fold = stratified_folds(index.label, FOLDS, seed)
     split_of = np.where(fold == 0, "test", "train").astype(object)
     rest = np.flatnonzero(fold != 0)
@@ -352,12 +380,6 @@ def stratified_folds(labels: pd.Series, folds: int, seed: int) -> np.ndarray:
     """
     from sklearn.model_selection import StratifiedKFold
 
-    smallest = labels.value_counts()
-    if smallest.min() < folds:
-        raise DataError(
-            f"The class {smallest.idxmin()!r} has {smallest.min()} photos, too few to split; "
-            "every class needs at least ten."
-        )
     fold = np.empty(len(labels), dtype=int)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for number, (_, rows) in enumerate(splitter.split(labels, labels)):

@@ -1,0 +1,57 @@
+"""Evaluation: where does it fail, and why? From every number to the photos behind it."""
+
+import streamlit as st
+
+from pages.sections import errors, report
+from pages.shared.page import page_header
+from pages.shared.widgets import accuracy_text, pick_run, warn_of_samples
+
+page_header("Evaluation", "Where does it fail, and why?")
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    run = pick_run("evaluation_run")
+    evaluation = run.evaluation()
+    split = st.segmented_control(
+        "Photos",
+        [s for s in ("test", "validation", "train") if s in evaluation["splits"]],
+        default="test",
+        required=True,
+        key="evaluation_split",
+        bind="query-params",
+        help="Validation chose the epoch, the temperature and the threshold; no choice reads test.",
+    )
+figures = evaluation["splits"][split]
+warn_of_samples(run)
+
+with st.container(horizontal=True):
+    quiet = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
+    st.metric("Accuracy", f"{figures['accuracy']:.1%}", accuracy_text(figures, split), **quiet)
+    st.metric("Macro F1", f"{figures['macro_f1']:.3f}", "mean over classes", **quiet)
+    st.metric(
+        "Calibration error",
+        f"{figures['ece']:.3f}",
+        f"after temperature {figures['temperature']:.2f}",
+        **quiet,
+        help="Expected gap between confidence and accuracy, 15 bins of equal mass.",
+    )
+    answered = figures["answered_accuracy"]
+    st.metric(
+        "Sure on",
+        f"{figures['coverage']:.0%}",
+        "right on " + ("none" if answered is None else f"{answered:.0%}") + " of these",
+        **quiet,
+        help="Photos answered above the threshold chosen on validation.",
+    )
+
+tabs = st.tabs(
+    ["Errors", "Report"],
+    key="evaluation_tab",
+    on_change="rerun",
+    bind="query-params",
+)
+if tabs[0].open:
+    with tabs[0]:
+        errors.render(run, split, figures)
+if tabs[1].open:
+    with tabs[1]:
+        report.render(run, figures, split)

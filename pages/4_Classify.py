@@ -1,0 +1,21 @@
+"""Classify: what is this? A photo in, ranked answers out."""
+
+import streamlit as st
+
+from pages.shared.answers import render_answer
+from pages.shared.page import page_header
+from pages.shared.widgets import pick_run, warn_of_samples
+
+page_header("Classify", "What is this?")
+uploads = st.file_uploader(
+    "Drop photos of waste, or take one with your phone",
+    accept_multiple_files=True,
+    key="classify_photos",
+    help="JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF. Nothing you upload is kept.",
+)
+run = pick_run("classify_run")
+warn_of_samples(run)
+for number, upload in enumerate(uploads):
+    with st.container(border=True):
+        st.caption(upload.name.replace("`", "'"))
+        render_answer(run, upload.getvalue(), f"classify_{number}")

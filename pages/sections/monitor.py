@@ -1,0 +1,140 @@
+"""Training, monitor: the run that trains now, or the latest one, read from its directory."""
+
+from typing import Any
+
+import streamlit as st
+
+from pages.shared import loaders
+from pages.shared.page import page_link
+from trashnet.errors import TrashnetError
+from trashnet.figures import recall_bars, training_curves
+from trashnet.runs import Run, start, stop
+
+REFRESH_SECONDS = 2
+STATE_ICONS = {
+    "waiting": ":material/hourglass_empty:",
+    "running": ":material/play_circle:",
+    "stopping": ":material/stop_circle:",
+    "stopped": ":material/pause_circle:",
+    "finished": ":material/check_circle:",
+    "failed": ":material/error:",
+    "lost": ":material/link_off:",
+}
+
+
+def render() -> None:
+    """Draws the run in view; refreshes by itself only while something is happening."""
+    runs = loaders.runs()
+    if not runs:
+        st.info(
+            "Nothing has been trained yet. Start a run and watch it here.",
+            icon=":material/model_training:",
+        )
+        return
+    run = loaders.active_run() or _latest(runs)
+    refresh = REFRESH_SECONDS if run.status().is_active else None
+    st.fragment(_render_run, run_every=refresh)(run)
+
+
+def _latest(runs: list[Run]) -> Run:
+    chosen = st.session_state.get("training_run")
+    return next((run for run in runs if run.id == chosen), runs[0])
+
+
+def _render_run(run: Run) -> None:
+    status, config = run.status(), run.train_config
+    was_active = st.session_state.get("training_was_active") == run.id
+    st.session_state["training_was_active"] = run.id if status.is_active else None
+    if was_active and not status.is_active:
+        st.rerun()  # the whole page: the form, the table and the sidebar show another state now
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(f"{STATE_ICONS[status.state]} {run.id}", width="stretch")
+        _render_buttons(run)
+    rows = run.metrics()
+    tick = rows[-1] if rows and rows[-1]["kind"] == "tick" else None
+    if status.is_active:
+        _render_progress(run, tick, rows)
+    else:
+        st.caption(
+            f"{status.state}, epoch {status.epoch} of {config.epochs}, {_duration(status.seconds)}"
+        )
+    if status.error:
+        st.error(status.error, icon=":material/error:")
+    epochs = run.epochs()
+    one, two = st.columns(2)
+    for column, metric in ((one, "loss"), (two, "accuracy")):
+        column.plotly_chart(
+            training_curves(epochs, metric, config.epochs),
+            key=f"training_{metric}",
+            config={"displayModeBar": False},
+            alt=f"{metric} per epoch, train and validation",
+        )
+    if len(epochs):
+        st.plotly_chart(
+            recall_bars(epochs.val_recall.iloc[-1], run.classes),
+            key="training_recall",
+            config={"displayModeBar": False},
+            alt="Recall of each class after the latest epoch",
+        )
+    if status.state == "finished":
+        report = run.evaluation()["splits"]["test"]
+        low, high = report["accuracy_interval"]
+        st.success(
+            f"Finished: {report['accuracy']:.1%} of {report['n']} test photos right "
+            f"(95 % interval {low:.1%} to {high:.1%}).",
+            icon=":material/check_circle:",
+        )
+        page_link("pages/3_Evaluation.py", "See where it fails", ":material/monitoring:")
+
+
+def _render_buttons(run: Run) -> None:
+    status = run.status()
+    try:
+        if status.is_active:
+            stopping = run.stop_requested
+            if st.button(
+                "Stopping…" if stopping else "Stop",
+                icon=":material/stop:",
+                key="training_stop",
+                disabled=stopping,
+            ):
+                stop(run)
+                st.rerun(scope="fragment")
+        elif status.state != "finished" and st.button(
+            "Resume", icon=":material/play_arrow:", key="training_resume"
+        ):
+            start(run, loaders.env())
+            st.rerun()
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+def _render_progress(run: Run, tick: dict[str, Any] | None, rows: list[dict[str, Any]]) -> None:
+    status, config = run.status(), run.train_config
+    if status.state == "waiting":
+        st.progress(0.0, "Waiting for its turn or for the process to start")
+        return
+    if tick and tick["what"] != "Training":
+        st.progress(
+            tick["done"] / max(1, tick["total"]),
+            f"{tick['what']}: {tick['done']:,} of {tick['total']:,}",
+        )
+        return
+    part = tick["done"] / tick["total"] if tick and tick["epoch"] == status.epoch else 0.0
+    done = status.epoch + part
+    text = f"epoch {min(status.epoch + 1, config.epochs)} of {config.epochs}"
+    if tick:
+        text += f" · {tick['images_per_second']:.0f} images/s"
+    if (left := _seconds_left(rows, config.epochs - done)) is not None:
+        text += f" · {_duration(left)} left"
+    st.progress(min(1.0, done / config.epochs), text)
+
+
+def _seconds_left(rows: list[dict[str, Any]], epochs_left: float) -> float | None:
+    seconds = [row["seconds"] for row in rows if row["kind"] == "epoch"][-5:]
+    return epochs_left * sum(seconds) / len(seconds) if seconds else None
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,162 @@
+"""Cached ways from files to what pages show. A cache is keyed by the files it was read from."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from trashnet.config import Environment, environment
+from trashnet.data import (
+    Photos,
+    fetch_trashnet,
+    find_photos,
+    has_photos,
+    make_index,
+    scan,
+    use_samples,
+)
+from trashnet.errors import TrashnetError
+from trashnet.files import Progress
+from trashnet.photos import thumbnail
+from trashnet.predict import Classifier
+from trashnet.runs import Run, list_runs
+
+
+def env() -> Environment:
+    """Returns where things live on this machine."""
+    return environment()
+
+
+# ---------------------------------------------------------------- photos
+
+
+def photos_if_any() -> Photos | None:
+    """Returns the data set, or None where there is none yet.
+
+    Raises:
+        TrashnetError: What is there is damaged.
+    """
+    return find_photos(env(), _bar()) if has_photos(env()) else None
+
+
+def require_photos() -> Photos:
+    """Returns the data set; where there is none, offers to get one and ends the page there."""
+    try:
+        photos = photos_if_any()
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+    if photos is None:
+        _offer_photos()
+        st.stop()
+    if photos.is_sample:
+        st.info(
+            "These are drawn sample pictures, not photos: every page works with them, but no "
+            "figure says anything about waste.",
+            icon=":material/draw:",
+        )
+    return photos
+
+
+def _offer_photos() -> None:
+    st.subheader("No photos on this machine yet")
+    st.write(
+        f"TrashNet is a 43 MB download from the Hugging Face Hub; it is kept in "
+        f"`{env().photos}`. Sample pictures are drawn here in a few seconds and need no network."
+    )
+    with st.container(horizontal=True):
+        fetch = st.button(
+            "Fetch TrashNet (43 MB)", type="primary", icon=":material/download:", key="photos_fetch"
+        )
+        draw = st.button("Draw sample pictures", icon=":material/draw:", key="photos_draw")
+    st.caption(
+        "Photos of your own: set `TRASHNET_DATA` to a folder of class folders, or a zip of one, "
+        "and start the app again."
+    )
+    if not (fetch or draw):
+        return
+    try:
+        (fetch_trashnet if fetch else use_samples)(env(), _bar())
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+    st.rerun()
+
+
+def _bar() -> Progress:
+    """Returns a progress callback that draws a bar where it is first called, until it is full."""
+    bar = None
+
+    def on_progress(done: int, total: int, what: str) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = st.progress(0.0)
+        bar.progress(min(1.0, done / max(1, total)), f"{what}: {done:,} of {total:,}")
+        if done >= total:
+            bar.empty()
+            bar = None
+
+    return on_progress
+
+
+def scanned(photos: Photos) -> pd.DataFrame:
+    """Returns the scan of the photos; the first time it reads them all, under a bar."""
+    return scan(photos, env().cache, _bar())
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def index(scanned: pd.DataFrame, split: str, seed: int) -> pd.DataFrame:
+    """Returns the index of the scanned photos under a way of splitting."""
+    return make_index(scanned, split, seed)
+
+
+def thumb(root: Path, file: str, size: int = 160) -> bytes:
+    """Returns a photo's thumbnail as JPEG bytes."""
+    path = root / file
+    return _thumb(str(path), path.stat().st_mtime_ns, size)
+
+
+@st.cache_data(max_entries=20_000, show_spinner=False)
+def _thumb(path: str, mtime: int, size: int) -> bytes:
+    return thumbnail(path, size)
+
+
+# ---------------------------------------------------------------- runs
+
+
+def runs() -> list[Run]:
+    """Returns all runs, newest first."""
+    return list_runs(env().runs)
+
+
+def finished_runs() -> list[Run]:
+    """Returns the runs that have a model and an evaluation, newest first."""
+    return [run for run in runs() if run.is_finished]
+
+
+def active_run() -> Run | None:
+    """Returns the run that trains, else one that waits to, else None."""
+    active = [(run.status().state != "waiting", run) for run in runs() if run.status().is_active]
+    return max(active, key=lambda pair: pair[0])[1] if active else None
+
+
+def predictions(run: Run) -> pd.DataFrame:
+    """Returns a finished run's predictions table."""
+    path = run.path / "predictions.parquet"
+    return _predictions(str(run.path), path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _predictions(path: str, mtime: int) -> pd.DataFrame:
+    return Run(Path(path)).predictions()
+
+
+def classifier(run: Run) -> Classifier:
+    """Returns a finished run's model, loaded once for all visitors."""
+    path = run.path / "model.tflite"
+    return _classifier(str(run.path), path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the model")
+def _classifier(path: str, mtime: int) -> Classifier:
+    return Classifier(Run(Path(path)))

@@ -1,0 +1,68 @@
+"""What every page starts with: its set-up, the navigation, and the line of status."""
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from pages.shared import loaders
+from trashnet.errors import TrashnetError
+
+PAGES = (
+    ("app.py", "Home", ":material/home:"),
+    ("pages/1_Dataset.py", "Dataset", ":material/photo_library:"),
+    ("pages/2_Training.py", "Training", ":material/model_training:"),
+    ("pages/3_Evaluation.py", "Evaluation", ":material/monitoring:"),
+    ("pages/4_Classify.py", "Classify", ":material/center_focus_strong:"),
+)
+
+
+def page_header(name: str, question: str) -> None:
+    """Sets the page up and draws its title, the navigation and the status.
+
+    Args:
+        name: The page's name in the navigation.
+        question: What a person comes here to find out.
+    """
+    st.set_page_config(
+        page_title="TrashNet Explorer" if name == "Home" else f"{name} · TrashNet Explorer",
+        page_icon=":material/recycling:",
+        layout="wide",
+    )
+    with st.sidebar:
+        st.markdown("### :material/recycling: TrashNet Explorer")
+        for path, label, icon in PAGES:
+            page_link(path, label=label, icon=icon)
+        st.divider()
+        _render_status()
+    if name != "Home":
+        st.title(name)
+        st.caption(question)
+
+
+def page_link(path: str, label: str, icon: str | None = None) -> None:
+    """Links to a page; draws plain text where a page runs on its own, without the app."""
+    try:
+        st.page_link(path, label=label, icon=icon, width="stretch")
+    except StreamlitAPIException:
+        st.markdown(f"{icon or ''} {label}")
+
+
+def _render_status() -> None:
+    try:
+        photos = loaders.photos_if_any()
+    except TrashnetError as error:
+        st.caption(f":material/error: {error}")
+    else:
+        if photos is None:
+            st.caption(":material/photo_library: no photos on this machine yet")
+        elif photos.is_sample:
+            st.caption(f":material/draw: {len(photos.files):,} **drawn sample pictures**")
+        else:
+            st.caption(f":material/photo_library: {photos.name}, {len(photos.files):,} photos")
+    active = loaders.active_run()
+    if active is None:
+        st.caption(":material/pause_circle: no training running")
+    else:
+        status, epochs = active.status(), active.train_config.epochs
+        st.caption(
+            f":material/model_training: {active.id} {status.state}, {status.epoch / epochs:.0%}"
+        )

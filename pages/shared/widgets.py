@@ -1,0 +1,81 @@
+"""Pieces that several pages draw: run picker, grid of photos, accuracy in words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from pages.shared import loaders
+from pages.shared.page import page_link
+from trashnet.errors import PhotoError
+from trashnet.runs import Run
+
+
+def pick_run(key: str) -> Run:
+    """Lets a person choose a finished run; where there is none, says so and ends the page."""
+    runs = {run.id: run for run in loaders.finished_runs()}
+    if not runs:
+        st.info(
+            "No run has finished yet. A first one on small pictures takes about two minutes.",
+            icon=":material/model_training:",
+        )
+        page_link("pages/2_Training.py", "Start a training", ":material/play_arrow:")
+        st.stop()
+    chosen = st.selectbox(
+        "Run",
+        list(runs),
+        key=key,
+        format_func=lambda name: run_label(runs[name]),
+        bind="query-params",
+    )
+    return runs[chosen]
+
+
+def warn_of_samples(run: Run) -> None:
+    """Says so when a run's figures mean nothing because its pictures were drawn."""
+    if run.is_sample:
+        st.warning(
+            "This run was trained on drawn sample pictures; its figures say nothing about waste.",
+            icon=":material/draw:",
+        )
+
+
+def run_label(run: Run) -> str:
+    """Names a run by id, size and length."""
+    config = run.train_config
+    return f"{run.id} · {config.image_size} px · {config.epochs} epochs"
+
+
+def accuracy_text(report: dict[str, Any], split: str) -> str:
+    """Says an accuracy's interval, split and n, as every accuracy on screen must."""
+    low, high = report["accuracy_interval"]
+    return f"{low:.1%} to {high:.1%}, {split}, n = {report['n']:,}"
+
+
+def photo_grid(root: Path, files: Sequence[str], captions: Sequence[str], width: int = 150) -> None:
+    """Draws thumbnails that flow into as many columns as fit, on a phone as on a desktop."""
+    with st.container(horizontal=True, gap="small"):
+        for file, caption in zip(files, captions, strict=True):
+            with st.container(width=width, gap=None):
+                try:
+                    picture = loaders.thumb(root, file, 2 * width)
+                    st.image(picture, width=width, alt=f"{file}: {caption}")
+                except (OSError, PhotoError):
+                    st.caption(":material/broken_image: photo not on this machine")
+                st.caption(caption)
+
+
+def paged(files: Sequence[Any], key: str, per_page: int = 60) -> tuple[int, int]:
+    """Lets a person page through a long list; returns the slice to show."""
+    pages = max(1, -(-len(files) // per_page))
+    page = 1
+    if pages > 1:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            # A list that got shorter must not leave the person on a page that is gone.
+            if st.session_state.get(key, 1) > pages:
+                st.session_state[key] = 1
+            page = st.pagination(pages, key=key)
+            first = (page - 1) * per_page
+            st.caption(f"{first + 1:,}–{min(first + per_page, len(files)):,} of {len(files):,}")
+    return (page - 1) * per_page, page * per_page

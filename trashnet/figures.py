@@ -1,0 +1,222 @@
+"""Plotly figures from plain data. One colour per class, the same in every figure."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+_COLOURS = ("#E69F00", "#56B4E9", "#0072B2", "#009E73", "#CC79A7", "#7F7F7F")
+_MORE_COLOURS = ("#D55E00", "#8C6BB1", "#A6761D", "#66A61E", "#1B9E9E", "#B2182B")
+_TRAIN, _VALIDATION = "#56B4E9", "#E69F00"
+_SPLIT_ALPHA = {"train": 1.0, "validation": 0.6, "test": 0.35}
+_GRID = "rgba(128, 128, 128, 0.25)"
+_SCALE = [[0.0, "rgba(0, 114, 178, 0.0)"], [1.0, "rgba(0, 114, 178, 0.95)"]]
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, str]:
+    """Returns each class's colour; colour-blind safe for the first six (Okabe & Ito 2008)."""
+    colours = _COLOURS + _MORE_COLOURS
+    return {name: colours[i % len(colours)] for i, name in enumerate(classes)}
+
+
+def class_balance(counts: pd.DataFrame, classes: Sequence[str], title: str) -> go.Figure:
+    """Draws photos per class as stacked bars.
+
+    Args:
+        counts: Rows are splits, columns classes, values numbers of photos.
+        classes: Class names, in order.
+        title: The finding.
+    """
+    colours = class_colours(classes)
+    figure = go.Figure()
+    for split in counts.index:
+        numbers = counts.loc[split, list(classes)]
+        figure.add_bar(
+            y=list(classes),
+            x=numbers,
+            orientation="h",
+            name=split,
+            marker_color=[_faded(colours[c], _SPLIT_ALPHA.get(split, 1.0)) for c in classes],
+            hovertemplate="%{y}, " + split + ": %{x} photos<extra></extra>",
+            showlegend=False,
+        )
+    totals = counts[list(classes)].sum()
+    figure.add_scatter(
+        y=list(classes),
+        x=totals,
+        mode="text",
+        text=[f"  {total:,} ({total / totals.sum():.0%})" for total in totals],
+        textposition="middle right",
+        hoverinfo="skip",
+        showlegend=False,
+        cliponaxis=False,
+    )
+    figure.update_layout(barmode="stack", height=120 + 42 * len(classes))
+    figure.update_xaxes(
+        title="photos; train, validation and test from dark to light",
+        range=[0, totals.max() * 1.18],
+    )
+    figure.update_yaxes(autorange="reversed", title=None)
+    return _finish(figure, title, grid="x")
+
+
+def _faded(colour: str, alpha: float) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {alpha})"
+
+
+def training_curves(epochs: pd.DataFrame, metric: str, total: int) -> go.Figure:
+    """Draws one metric over the epochs, for train and validation.
+
+    Args:
+        epochs: Rows with `epoch`, the metric and `val_` plus the metric.
+        metric: `loss` or `accuracy`.
+        total: Epochs planned, so that the axis does not grow under the reader.
+    """
+    figure = go.Figure()
+    for column, name, colour in (
+        (metric, "train", _TRAIN),
+        (f"val_{metric}", "validation", _VALIDATION),
+    ):
+        figure.add_scatter(
+            x=epochs.epoch if len(epochs) else [],
+            y=epochs[column] if len(epochs) else [],
+            name=name,
+            mode="lines+markers" if len(epochs) < 30 else "lines",
+            line={"color": colour, "width": 2.5},
+            hovertemplate=f"epoch %{{x}}, {name}: %{{y:.3f}}<extra></extra>",
+        )
+    figure.update_xaxes(title="epoch", range=[0.5, total + 0.5], dtick=max(1, total // 10))
+    figure.update_yaxes(title="loss (nats)" if metric == "loss" else metric)
+    if metric == "accuracy":
+        figure.update_yaxes(tickformat=".0%", range=[0, 1])
+    figure.update_layout(
+        height=280,
+        hovermode="x unified",
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+    )
+    return _finish(figure, metric.capitalize())
+
+
+def confusion(
+    matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str, dark: bool = False
+) -> go.Figure:
+    """Draws a confusion matrix whose cells can be clicked.
+
+    A click selects the cell's marker, whose `customdata` is (true class, predicted class); a
+    heatmap alone tells Streamlit nothing of a click.
+
+    Args:
+        matrix: Rows are true classes, columns predicted ones, values numbers of photos.
+        classes: Class names, in the order of both.
+        title: The finding.
+        dark: Whether the page is dark, so that pale cells get light numbers.
+    """
+    n = len(classes)
+    shares = [[count / max(1, sum(row)) for count in row] for row in matrix]
+    cells = [(true, predicted) for true in range(n) for predicted in range(n)]
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares,
+            x=list(range(n)),
+            y=list(range(n)),
+            zmin=0,
+            zmax=1,
+            colorscale=_SCALE,
+            showscale=False,
+            hoverinfo="skip",
+            xgap=2,
+            ygap=2,
+        )
+    )
+    figure.add_scatter(
+        x=[predicted for _, predicted in cells],
+        y=[true for true, _ in cells],
+        mode="markers",
+        marker={"symbol": "square", "size": 44, "color": "rgba(0, 0, 0, 0)"},
+        customdata=[(classes[true], classes[predicted]) for true, predicted in cells],
+        text=[f"{matrix[t][p]} photos, {shares[t][p]:.0%} of {classes[t]}" for t, p in cells],
+        hovertemplate="true %{customdata[0]}, predicted %{customdata[1]}: %{text}<extra></extra>",
+        showlegend=False,
+        # What is not clicked stays as it is.
+        selected={"marker": {"color": "rgba(213, 94, 0, 0.35)"}},
+        unselected={"marker": {"opacity": 0}},
+    )
+    for true, predicted in cells:
+        count, share = matrix[true][predicted], shares[true][predicted]
+        light = dark or share > 0.45
+        figure.add_annotation(
+            x=predicted,
+            y=true,
+            text=str(count) if count else "·",
+            showarrow=False,
+            font={"size": 14, "color": "#FFFFFF" if light else "#0F1A16"},
+        )
+    axis = {"tickvals": list(range(n)), "ticktext": list(classes), "range": [-0.5, n - 0.5]}
+    figure.update_xaxes(**axis, title="predicted class", zeroline=False, tickangle=-30)
+    figure.update_yaxes(**axis | {"range": [n - 0.5, -0.5]}, title="true class", zeroline=False)
+    figure.update_layout(
+        height=130 + 52 * n,
+        dragmode=False,
+        hovermode="closest",
+        hoverdistance=-1,
+        clickmode="event+select",
+    )
+    return _finish(figure, title, grid="")
+
+
+def probability_bars(probabilities: Mapping[str, float], classes: Sequence[str]) -> go.Figure:
+    """Draws a photo's probabilities as bars, the most probable class first."""
+    colours = class_colours(classes)
+    ranked = sorted(probabilities, key=lambda c: -probabilities[c])
+    figure = go.Figure(
+        go.Bar(
+            x=[probabilities[c] for c in ranked],
+            y=ranked,
+            orientation="h",
+            marker_color=[colours[c] for c in ranked],
+            text=[f"{probabilities[c]:.1%}" for c in ranked],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.2%}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(range=[0, 1.12], visible=False)
+    figure.update_yaxes(autorange="reversed", title=None)
+    figure.update_layout(height=40 + 34 * len(ranked), bargap=0.35)
+    return _finish(figure, None, grid="")
+
+
+def recall_bars(recall: Sequence[float], classes: Sequence[str]) -> go.Figure:
+    """Draws each class's recall, the share of its photos that were recognised."""
+    colours = class_colours(classes)
+    figure = go.Figure(
+        go.Bar(
+            x=list(recall),
+            y=list(classes),
+            orientation="h",
+            marker_color=[colours[c] for c in classes],
+            text=[f"{value:.0%}" for value in recall],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: recall %{x:.1%}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(range=[0, 1.12], tickformat=".0%", title="recall on validation photos")
+    figure.update_yaxes(autorange="reversed", title=None)
+    figure.update_layout(height=110 + 30 * len(classes))
+    return _finish(figure, "Recall by class", grid="x")
+
+
+def _finish(figure: go.Figure, title: str | None, grid: str = "xy") -> go.Figure:
+    """What all figures share: a short title, thin grid, no wasted margins, both themes."""
+    figure.update_layout(
+        title={"text": title, "font": {"size": 15}, "x": 0, "xanchor": "left"} if title else None,
+        margin={"l": 8, "r": 8, "t": 46 if title else 8, "b": 8},
+        paper_bgcolor="rgba(0, 0, 0, 0)",
+        plot_bgcolor="rgba(0, 0, 0, 0)",
+        bargap=figure.layout.bargap or 0.25,
+    )
+    figure.update_xaxes(automargin=True, fixedrange=True, gridcolor=_GRID, showgrid="x" in grid)
+    figure.update_yaxes(automargin=True, fixedrange=True, gridcolor=_GRID, showgrid="y" in grid)
+    return figure
