@@ -9,16 +9,22 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from trashnet import runs
-from trashnet.config import Environment, TrainConfig, choices, environment
+from trashnet.config import (
+    Environment,
+    TrainConfig,
+    absolute,
+    choices,
+    environment,
+    quiet_tensorflow,
+)
 from trashnet.data import (
     fetch_trashnet,
     find_photos,
@@ -39,12 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     for noisy in ("httpx", "httpx2", "absl"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # TensorFlow's start-up notices help nobody here; its errors still show.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_tensorflow()
     try:
         env = environment()
         if options.data is not None:
-            env = dataclasses.replace(env, data=Path(options.data).expanduser().resolve())
+            env = dataclasses.replace(env, data=absolute(options.data))
         # Libraries print too (the LiteRT converter does); stdout is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
             result = options.command(options, env)
@@ -64,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    config = TrainConfig.from_dict({"split": options.split, "seed": options.seed})
     with _progress() as on_progress:
         if options.fetch:
             photos = fetch_trashnet(env, on_progress)
@@ -72,7 +78,7 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
         else:
             photos = find_photos(env, on_progress)
         scanned = scan(photos, env.cache, on_progress)
-    index = make_index(scanned, options.split, options.seed)
+    index = make_index(scanned, config.split, config.seed)
     if options.index:
         _write_table(index.drop(columns=["mtime"]), Path(options.index))
     return summarise(photos, scanned, index)
@@ -251,8 +257,15 @@ def _progress() -> Iterator[Progress]:
 # ---------------------------------------------------------------- options
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage of all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_MISTAKE, f"{message[:1].upper()}{message[1:]}; see '{self.prog} --help'.\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trashnet", description=__doc__.split("\n")[0])
+    parser = _Parser(prog="python -m trashnet", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, command: Any, show: Any, help: str) -> argparse.ArgumentParser:

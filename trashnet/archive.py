@@ -1,7 +1,6 @@
 """Zip files of photos: only pictures come out, and only inside the folder they were meant for."""
 
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from trashnet.errors import DataError
@@ -38,15 +37,16 @@ def extract_pictures(archive: Path, target: Path, on_progress: Progress = silent
                 bundle.extract(member, target)
                 if done % 50 == 0 or done == len(members):
                     on_progress(done, len(members), "Extracting the photos")
-    # RuntimeError and NotImplementedError: encrypted, or a compression Python does not know.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(
-            f"{archive} is not a complete zip file ({error}); download it again."
-        ) from error
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(
             f"{archive} could not be extracted ({error.strerror or error}); "
             "check the free space and the rights of the folder."
+        ) from error
+    except Exception as error:  # zipfile raises almost anything when it is fed damaged bytes
+        raise DataError(
+            f"{archive} is not a complete zip file ({error}); download it again."
         ) from error
 
 

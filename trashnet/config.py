@@ -51,10 +51,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
-            if f.type is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-                object.__setattr__(self, f.name, value)
             _check(f, value)
+            if f.type is float:  # JSON writes 1.0 as 1
+                object.__setattr__(self, f.name, float(value))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
@@ -78,9 +77,11 @@ class TrainConfig:
             raise ConfigError(f"There is no configuration file {path}.") from error
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} is not a readable JSON file: {error}.") from error
+        if isinstance(values, dict):
+            values = values.get("train_config", values)
         if not isinstance(values, dict):
             raise ConfigError(f"{path} must hold a JSON object of settings.")
-        return cls.from_dict(values.get("train_config", values))
+        return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""
@@ -98,7 +99,8 @@ def _check(f: dataclasses.Field, value: Any) -> None:
         if value not in allowed:
             raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}.")
         return
-    if type(value) is not f.type:
+    types = (int, float) if f.type is float else (f.type,)
+    if type(value) not in types:
         raise ConfigError(f"{name} is {value!r}; it must be of type {f.type.__name__}.")
     low, high = f.metadata["min"], f.metadata["max"]
     if low is not None and not low <= value <= high:
@@ -136,6 +138,10 @@ class Environment:
         """Folder of run directories."""
         return self.home / "runs"
 
+    def variables(self) -> dict[str, str]:
+        """Returns the environment variables of a process that is to work in the same home."""
+        return {**os.environ, "TRASHNET_HOME": str(self.home)}
+
 
 def environment() -> Environment:
     """Reads `.env` (real variables win) and the environment variables.
@@ -146,26 +152,39 @@ def environment() -> Environment:
     load_dotenv(Path.cwd() / ".env")
     home = os.environ.get("TRASHNET_HOME") or platformdirs.user_data_dir("trashnet")
     data = os.environ.get("TRASHNET_DATA")
-    path = Path(home).expanduser().resolve()
+    path = absolute(home)
+    way_on = "set TRASHNET_HOME to a folder you can write to"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"The folder {path} cannot be created ({error.strerror}); "
-            "set TRASHNET_HOME to a folder you can write to."
+            f"The folder {path} cannot be created ({error.strerror}); {way_on}."
         ) from error
+    if not os.access(path, os.W_OK):
+        raise ConfigError(f"The folder {path} cannot be written; {way_on}.")
     return Environment(
         home=path,
-        data=Path(data).expanduser().resolve() if data else None,
+        data=absolute(data) if data else None,
         wandb_key=bool(os.environ.get("WANDB_API_KEY")) or _netrc_has_wandb(),
         hub_offline=os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"},
     )
 
 
+def absolute(path: str) -> Path:
+    """Returns the path as typed, with `~` expanded, from the root of the disk."""
+    # Unlike Path.expanduser, this leaves the `~` of an unknown user as it is.
+    return Path(os.path.expanduser(path)).resolve()
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow's start-up notices, which help nobody here, off stderr; errors stay."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
 def _netrc_has_wandb() -> bool:
     """`wandb login` stores the key in the netrc file."""
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    path = absolute(os.environ.get("NETRC", "~/.netrc"))
     try:
-        return "api.wandb.ai" in path.read_text()
+        return b"api.wandb.ai" in path.read_bytes()
     except OSError:
         return False

@@ -358,7 +358,7 @@ def make_index(scanned: pd.DataFrame, split: str = "random", seed: int = 0) -> p
     """
     index = scanned[scanned.error.isna()].drop(columns="error").reset_index(drop=True)
     if split == "authors":
-        return index.assign(split=_authors_split(index))
+        return index.assign(split=_authors_split(scanned, index))
     counts = index.label.value_counts().reindex(scanned.label.unique(), fill_value=0)
     if counts.min() < _SMALLEST_CLASS:
         raise DataError(
@@ -387,14 +387,14 @@ def stratified_folds(labels: pd.Series, folds: int, seed: int) -> np.ndarray:
     return fold
 
 
-def _authors_split(index: pd.DataFrame) -> np.ndarray:
-    known = trashnet_facts().authors_split.reindex(index.file)
-    if known.isna().any():
+def _authors_split(scanned: pd.DataFrame, index: pd.DataFrame) -> np.ndarray:
+    known = trashnet_facts().authors_split
+    if set(scanned.file) != set(known.index):  # some names alone prove nothing: the samples' do
         raise DataError(
             "The authors' split lists TrashNet's 2,527 photos and these are others; "
             "use the random split."
         )
-    return known.to_numpy(dtype=str)
+    return known[index.file].to_numpy(dtype=str)
 
 
 def summarise(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> dict[str, Any]:

@@ -62,7 +62,12 @@ def logits_and_labels(
     if rows.empty:
         raise RunError(f"There are no predictions for the split {split!r}.")
     number = {name: i for i, name in enumerate(classes)}
-    return np.stack(rows.logits.to_numpy()), rows.label.map(number).to_numpy(np.int64)
+    logits = np.stack(rows.logits.to_numpy())
+    if not np.isfinite(logits).all():
+        raise RunError(
+            "The model's answers are no longer numbers; train again with a lower learning rate."
+        )
+    return logits, rows.label.map(number).to_numpy(np.int64)
 
 
 def report(
@@ -140,14 +145,15 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
 
 
 def expected_calibration_error(p: Floats, labels: NDArray[np.int64], bins: int = ECE_BINS) -> float:
-    """Returns the mean gap between confidence and accuracy over bins of equal mass."""
+    """Returns the mean gap between confidence and accuracy over bins of equal mass.
+
+    Photos of equal confidence share a bin, so the order of the rows does not matter.
+    """
     confidence, correct = p.max(axis=1), p.argmax(axis=1) == labels
-    order = np.argsort(confidence, kind="stable")
-    gaps = [
-        abs(confidence[part].mean() - correct[part].mean()) * len(part)
-        for part in np.array_split(order, min(bins, len(order)))
-    ]
-    return float(sum(gaps) / len(order))
+    edges = np.quantile(confidence, np.arange(1, bins) / bins)
+    of_bin = np.searchsorted(edges, confidence, side="right")
+    gaps = np.bincount(of_bin, weights=confidence - correct)
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def choose_threshold(
@@ -160,6 +166,7 @@ def choose_threshold(
     confidence, correct = p.max(axis=1), p.argmax(axis=1) == labels
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    reached = np.flatnonzero(accuracy >= target)
+    tie_ends = np.append(np.diff(confidence[order]) < 0, True)  # equal ones are answered together
+    reached = np.flatnonzero((accuracy >= target) & tie_ends)
     last = reached[-1] if len(reached) else 0
     return float(confidence[order[last]])

@@ -1,5 +1,6 @@
 """Files on disk: written all at once or not at all, and read whether or not they are whole."""
 
+import glob
 import hashlib
 import json
 import os
@@ -50,7 +51,7 @@ def read_json(path: Path) -> Any | None:
 def temporary_folder(target: Path) -> Iterator[Path]:
     """Yields a new folder beside `target` and removes it, and any an interruption left behind."""
     prefix = f".partial-{target.name}-"
-    for left_over in target.parent.glob(f"{prefix}*"):
+    for left_over in target.parent.glob(f"{glob.escape(prefix)}*"):
         shutil.rmtree(left_over, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     folder.chmod(0o755)

@@ -119,11 +119,9 @@ class Run:
 
     def status(self) -> Status:
         """Reads the state; a run whose process is gone reads as `lost`."""
-        values = read_json(self.path / "status.json")
-        if not isinstance(values, dict):
+        status = self._stored_status()
+        if status is None:
             return Status(state="lost", error="status.json is missing or torn.")
-        known = {f.name for f in dataclasses.fields(Status)}
-        status = Status(**{k: v for k, v in values.items() if k in known})
         if status.is_active and not _is_alive(status):
             error = "The training process ended without a word; resume the run."
             return dataclasses.replace(status, state="lost", error=error)
@@ -131,10 +129,17 @@ class Run:
 
     def write_status(self, **changes: Any) -> Status:
         """Changes the given fields of the state, atomically."""
-        values = read_json(self.path / "status.json") or {}
-        status = Status(**{**values, **changes, "updated": time.time()})
+        status = self._stored_status() or Status()
+        status = dataclasses.replace(status, **changes, updated=time.time())
         write_json(self.path / "status.json", dataclasses.asdict(status))
         return status
+
+    def _stored_status(self) -> Status | None:
+        values = read_json(self.path / "status.json")
+        if not isinstance(values, dict):
+            return None
+        known = {f.name for f in dataclasses.fields(Status)}
+        return Status(**{k: v for k, v in values.items() if k in known})
 
     def metrics(self) -> list[dict[str, Any]]:
         """Reads all metric lines; a torn last line is passed over."""
@@ -230,6 +235,7 @@ def new_run(root: Path, config: TrainConfig, photos: Photos) -> Run:
         except FileExistsError:  # taken; two starts at once get two numbers
             continue
     run = Run(path)
+    run.write_status(state="waiting")  # first: a run is one as soon as it has a config.json
     write_json(
         path / "config.json",
         {
@@ -250,7 +256,6 @@ def new_run(root: Path, config: TrainConfig, photos: Photos) -> Run:
             "git_commit": _git_commit(),
         },
     )
-    run.write_status(state="waiting")
     return run
 
 
@@ -274,8 +279,9 @@ def list_runs(root: Path) -> list[Run]:
     for path in root.glob("*/config.json"):
         run = Run(path.parent)
         try:
+            _ = run.train_config
             runs.append((run.config["created"], run.id, run))
-        except (TrashnetError, KeyError):
+        except (TrashnetError, KeyError, TypeError):
             continue
     return [run for _, _, run in sorted(runs, key=lambda r: r[:2], reverse=True)]
 
@@ -288,7 +294,7 @@ def open_run(root: Path, name: str) -> Run:
     """
     candidates = [RELEASED] if name == "released" else [root / name, Path(name)]
     for path in candidates:
-        if name and path.is_dir():
+        if name and os.path.isdir(path):  # unlike Path's, False for a name that is too long
             run = Run(path.resolve())
             _ = run.config  # an incomplete directory is said here, not later
             return run
@@ -328,7 +334,7 @@ def start(run: Run, env: Environment) -> None:
         subprocess.Popen(
             [sys.executable, "-m", "trashnet", "resume", str(run.path)],
             cwd=Path(__file__).parent.parent,
-            env={**os.environ, "TRASHNET_HOME": str(env.home)},
+            env=env.variables(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -338,10 +344,11 @@ def start(run: Run, env: Environment) -> None:
 
 def check_startable(run: Run) -> None:
     """Raises `RunError` when the run is being trained or is finished."""
-    state = run.status().state
-    if state == "finished":
+    status = run.status()
+    if status.state == "finished":
         raise RunError(f"The run {run.id} is finished; start a new one.")
-    if state in ("running", "stopping"):
+    # A run that waits without a process is new.
+    if status.is_active and status.pid not in (None, os.getpid()):
         raise RunError(f"The run {run.id} is being trained already; stop it first.")
 
 

@@ -53,7 +53,7 @@ def accuracy_text(report: dict[str, Any], split: str) -> str:
     return f"{low:.1%} to {high:.1%}, {split}, n = {report['n']:,}"
 
 
-def photo_grid(root: Path, files: Sequence[str], captions: Sequence[str], width: int = 150) -> None:
+def photo_grid(root: Path, files: Sequence[str], captions: Sequence[str], width: int = 140) -> None:
     """Draws thumbnails that flow into as many columns as fit, on a phone as on a desktop."""
     with st.container(horizontal=True, gap="small"):
         for file, caption in zip(files, captions, strict=True):

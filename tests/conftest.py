@@ -1,0 +1,120 @@
+"""What tests share: a home of their own, sample pictures, the real photos, the command line."""
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from trashnet.config import Environment
+from trashnet.data import Photos, find_photos, open_folder, use_samples
+from trashnet.runs import Run, list_runs
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A machine that is busy with something else must not fail a test.
+settings.register_profile("trashnet", deadline=None)
+settings.load_profile("trashnet")
+
+# Read before any test runs, because tests see neither.
+_DATA = os.environ.get("TRASHNET_DATA")
+_HOME = os.environ.get("TRASHNET_HOME")
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def _isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
+    patch.setenv("TRASHNET_HOME", str(home))
+    # Empty, not deleted: a developer's .env fills in what is not set at all.
+    patch.setenv("TRASHNET_DATA", "")
+    patch.setenv("WANDB_API_KEY", "")
+    patch.setenv("NETRC", str(home / "netrc"))
+    patch.setenv("WANDB_MODE", "offline")
+    patch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps fixtures that live longer than a test out of the developer's home, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        _isolate(patch, tmp_path_factory.mktemp("session-home"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _isolated_test(
+    _isolated_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _isolate(monkeypatch, tmp_path / "home")
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Environment:
+    """An environment whose home is this test's own, without photos and offline."""
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    return Environment(home, hub_offline=True)
+
+
+@pytest.fixture(scope="session")
+def sample_photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    """The 240 drawn sample pictures; tests must leave them as they are."""
+    return use_samples(Environment(tmp_path_factory.mktemp("samples-home")))
+
+
+@pytest.fixture(scope="session")
+def real_photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    """The real photos: `TRASHNET_DATA`, or what `data --fetch` left in `TRASHNET_HOME`."""
+    if _DATA:
+        home = tmp_path_factory.mktemp("photos-home")
+        return find_photos(Environment(home, data=Path(_DATA).resolve()))
+    if _HOME and (fetched := Path(_HOME, "photos", "trashnet")).is_dir():
+        return open_folder(fetched.resolve(), "trashnet", "cache")
+    missing = "needs TrashNet: set TRASHNET_DATA to dataset-resized.zip or a folder of it"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def run_command(home: Path, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
+    """Runs `python -m trashnet …` as a process with this home: (exit code, stdout, stderr)."""
+    home.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "trashnet", *map(str, arguments)],
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TRASHNET_HOME": str(home), **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Runs `python -m trashnet …` in this test's home: (exit code, stdout, stderr)."""
+    return functools.partial(run_command, tmp_path / "home")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training as its caller sees it: its home, its run and what it printed."""
+
+    env: Environment
+    run: Run
+    output: str
+
+
+@pytest.fixture(scope="session")
+def training(sample_photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """A finished run of one epoch on the sample pictures; tests must leave it as it is."""
+    home = tmp_path_factory.mktemp("training-home")
+    options = ["--data", sample_photos.root, "--epochs", "1", "--image-size", "32", "--json"]
+    code, output, errors = run_command(home, "train", *options, "--tracking", "off")
+    assert code == 0, errors
+    return Training(Environment(home), list_runs(home / "runs")[0], output)
