@@ -43,6 +43,14 @@ with st.container(horizontal=True):
         help="Photos answered above the threshold chosen on validation.",
     )
 
+if split in evaluation.get("unreviewed", {}):
+    before = evaluation["unreviewed"][split]
+    st.info(
+        f"Labels were reviewed before this run. Without the review: {before['accuracy']:.1%} "
+        f"({accuracy_text(before, split)}).",
+        icon=":material/rate_review:",
+    )
+
 tabs = st.tabs(
     ["Errors", "Report"],
     key="evaluation_tab",

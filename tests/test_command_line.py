@@ -67,7 +67,7 @@ def test_data_counts_photos_and_names_those_left_out(
     assert list(result["classes"]) == CLASSES and result["classes"]["trash"] == 13
     for label, count in result["classes"].items():
         assert sum(split[label] for split in result["splits"].values()) == count
-    table = pd.read_csv(index)
+    table = pd.read_csv(index, keep_default_na=False)
     assert set(table.file) == set(sample_photos.files)
     found = table.groupby(["split", "label"]).size()
     assert all(
@@ -274,9 +274,9 @@ MISTAKES = {
     "train --image-size 0": "image_size is 0; it must be between 32 and 512.",
     "train --batch-size 0": "batch_size is 0",
     "train --learning-rate nan": "learning_rate is nan",
-    "train --split by-hand": "split is 'by-hand'; it must be one of random, authors.",
+    "train --split by-hand": "split is 'by-hand'; it must be one of object, random, authors.",
     "train --tracking loudly": "tracking is 'loudly'",
-    "data --split by-hand": "split is 'by-hand'; it must be one of random, authors.",
+    "data --split by-hand": "split is 'by-hand'; it must be one of object, random, authors.",
     "data --seed -1": "seed is -1; it must be between 0 and",
     "train --config gone.json": "There is no configuration file gone.json.",
     "train --config torn.json": "torn.json is not a readable JSON file",

@@ -26,7 +26,7 @@ def test_the_defaults_are_the_promised_recipe() -> None:
     )
     assert (recipe.learning_rate, recipe.split, recipe.brightness, recipe.rotation) == (
         0.001,
-        "random",
+        "object",
         0.2,
         15.0,
     )
@@ -52,7 +52,7 @@ def test_the_defaults_are_the_promised_recipe() -> None:
         ("learning_rate", True, "of type float"),
         ("rotation", "15", "of type float"),
         ("seed", -1, "seed is -1"),
-        ("split", "Random", "must be one of random, authors"),
+        ("split", "Random", "must be one of object, random, authors"),
         ("horizontal_flip", 1, "of type bool"),
         ("tracking", "on", "must be one of auto, online, offline, off"),
     ],

@@ -1,4 +1,4 @@
-"""The photos: found, extracted, indexed and split; and what is said when that cannot be."""
+"""The photos: found, fetched, extracted and read; and what is said when that cannot be."""
 
 import itertools
 import os
@@ -12,27 +12,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from trashnet import data
 from trashnet.config import Environment
 from trashnet.data import (
-    SPLITS,
     Photos,
-    as_dataset_dict,
-    class_weights,
     fetch_trashnet,
     find_photos,
-    make_index,
     open_folder,
     scan,
-    stratified_folds,
-    summarise,
     trashnet_facts,
 )
 from trashnet.errors import DataError
@@ -480,11 +471,15 @@ def test_photos_that_cannot_be_read_are_named_and_left_out(env: Environment, fol
     photos = opened(folder)
     for _ in range(2):  # the second time from the cache
         scanned = scan(photos, env.cache)
-        index = make_index(scanned)
-        summary = summarise(photos, scanned, index)
-        assert summary["excluded"] == ["can/empty.png", "can/torn.jpg", "jar/page.jpg"]
-        assert summary["photos"] == len(index) == 24
-        assert summary["classes"] == {"can": 12, "jar": 12}
+        assert scanned.file[scanned.error.notna()].tolist() == [
+            "can/empty.png",
+            "can/torn.jpg",
+            "jar/page.jpg",
+        ]
+        assert scanned[scanned.error.isna()].label.value_counts().to_dict() == {
+            "can": 12,
+            "jar": 12,
+        }
     errors = scanned.set_index("file").error
     assert "empty" in errors["can/empty.png"] and "not a picture" in errors["jar/page.jpg"]
 
@@ -516,150 +511,17 @@ def test_a_photo_deleted_since_the_folder_was_opened_is_named(
         scan(photos, env.cache)
 
 
-# ---------------------------------------------------------------- split
-
-
-def table_of(counts: Iterable[int], error: str | None = None) -> pd.DataFrame:
-    """A scan of classes a, b, c … with the given numbers of photos."""
-    labels = [chr(ord("a") + i) for i, n in enumerate(counts) for _ in range(n)]
-    return pd.DataFrame(
-        {
-            "file": [f"{label}/{i:04}.jpg" for i, label in enumerate(labels)],
-            "label": labels,
-            "error": pd.Series([error] * len(labels), dtype=object),
-        }
-    )
-
-
-COUNTS = st.lists(st.integers(10, 120), min_size=2, max_size=7)
-
-
-@settings(max_examples=40)
-@given(COUNTS, st.integers(0, 2**31 - 1))
-def test_splits_are_complete_disjoint_stratified_and_decided_by_the_seed(
-    counts: list[int], seed: int
-) -> None:
-    scanned = table_of(counts)
-    index = make_index(scanned, "random", seed)
-    assert index.file.tolist() == scanned.file.tolist()  # each photo in one split, none lost
-    assert set(index.split) == set(SPLITS)
-    for (_, split), n in index.groupby(["label", "split"]).size().items():
-        assert n >= 1, split
-    for label, rows in index.groupby("label"):
-        share = rows.split.value_counts() / len(rows)
-        assert abs(share["test"] - 0.2) * len(rows) < 1, label
-        assert abs(share["validation"] - 0.1) * len(rows) < 1.2, label
-    assert ((index.fold == 0) == (index.split == "test")).all()
-    for _, rows in index.groupby("label"):
-        in_fold = rows.fold.value_counts()
-        assert len(in_fold) == 5 and in_fold.max() - in_fold.min() <= 1
-    pd.testing.assert_frame_equal(index, make_index(scanned, "random", seed))
-
-
-def test_another_seed_is_another_split() -> None:
-    scanned = table_of([50, 60])
-    one, two = (make_index(scanned, "random", seed) for seed in (1, 2))
-    assert (one.split != two.split).any()
-    assert (one.split.value_counts() == two.split.value_counts()).all()
-
-
-@pytest.mark.parametrize("count", [0, 1, 4, 5, 9])
-def test_a_class_with_too_few_photos_is_named(count: int) -> None:
-    unreadable = table_of([0, 30], "torn").assign(file=lambda t: "b/torn" + t.file)
-    scanned = pd.concat([table_of([30, count]), unreadable], ignore_index=True)
-    with pytest.raises(DataError, match=f"class 'b' has {count} photos .*at least 10"):
-        make_index(scanned)
-
-
-def test_folds_deal_each_class_evenly() -> None:
-    labels = pd.Series(["a"] * 13 + ["b"] * 40)
-    folds = stratified_folds(labels, 4, seed=3)
-    for label in "ab":
-        counts = np.bincount(folds[labels == label], minlength=4)
-        assert len(counts) == 4 and counts.max() - counts.min() <= 1
-    assert (folds != stratified_folds(labels, 4, seed=4)).any()
-
-
-def test_the_authors_split_needs_the_authors_photos(sample_photos: Photos) -> None:
-    facts = trashnet_facts().reset_index()[["file", "label"]].assign(error=None)
-    sample_names = facts[facts.file.isin(sample_photos.files)]  # the samples have names of theirs
-    assert len(sample_names) > 200
-    more = pd.concat([facts, table_of([1])])
-    for others in (table_of([30, 30]), sample_names, more, facts.assign(error="torn").head(5)):
-        with pytest.raises(DataError, match="authors' split lists TrashNet's 2,527 photos"):
-            make_index(others, "authors")
-
-
-def test_the_authors_split_is_their_lists() -> None:
-    facts = trashnet_facts().reset_index()
-    scanned = facts[["file", "label"]].assign(error=None)
-    index = make_index(scanned, "authors", seed=5).set_index("file")
-    assert index.split.value_counts().to_dict() == {"train": 1768, "test": 431, "validation": 328}
-    # The first lines of the published lists.
-    assert index.split["paper/paper70.jpg"] == "test"
-    assert index.split["cardboard/cardboard202.jpg"] == "train"
-    assert index.split["cardboard/cardboard114.jpg"] == "validation"
-
-
-def test_the_summary_counts_classes_within_splits(env: Environment, folder: Path) -> None:
-    photos = opened(folder)
-    scanned = scan(photos, env.cache)
-    index = make_index(scanned)
-    summary = summarise(photos, scanned, index)
-    assert list(summary["splits"]) == list(SPLITS)
-    assert summary["splits"]["test"] == {
-        label: int(((index.split == "test") & (index.label == label)).sum())
-        for label in ("can", "jar")
-    }
-    assert sum(sum(split.values()) for split in summary["splits"].values()) == 24
-
-
-def test_rare_classes_weigh_more() -> None:
-    weights = class_weights(pd.Series(["a"] * 30 + ["b"] * 10), ("a", "b"))
-    assert weights.dtype == np.float32
-    assert weights.tolist() == pytest.approx([40 / (2 * 30), 40 / (2 * 10)])
-
-
-def test_the_splits_open_with_datasets(env: Environment, folder: Path) -> None:
-    photos = opened(folder)
-    index = make_index(scan(photos, env.cache))
-    splits = as_dataset_dict(photos, index)
-    assert {name: len(split) for name, split in splits.items()} == {
-        name: int((index.split == name).sum()) for name in SPLITS
-    }
-    test = splits["test"]
-    assert test.features["label"].names == ["can", "jar"]
-    for row in test:
-        assert row["file"].split("/")[0] == test.features["label"].int2str(row["label"])
-        with Image.open(photos.root / row["file"]) as image:
-            assert row["image"].tobytes() == image.tobytes()
-
-
 # ---------------------------------------------------------------- TrashNet itself
 
 
 @pytest.mark.photos
-def test_trashnet_is_counted_and_split(real_photos: Photos, env: Environment) -> None:
+def test_trashnet_is_counted(real_photos: Photos, env: Environment) -> None:
     assert real_photos.is_trashnet and real_photos.name == "trashnet"
     scanned = scan(real_photos, env.cache)
-    index = make_index(scanned)
-    summary = summarise(real_photos, scanned, index)
-    assert summary["photos"] == 2527 and summary["classes"] == TRASHNET
-    assert summary["excluded"] == []
-    sizes = {split: sum(counts.values()) for split, counts in summary["splits"].items()}
-    assert sizes == {"train": 1768, "validation": 253, "test": 506}
-    assert summary["splits"]["test"]["trash"] == 28
+    assert scanned.label.value_counts().to_dict() == TRASHNET and scanned.error.isna().all()
     assert set(zip(scanned.width, scanned.height, strict=True)) == {(512, 384)}
     # Three photos are filed under two labels each, byte for byte.
     assert scanned.sha256.duplicated().sum() == 3
-
-    authors = make_index(scanned, "authors").split.value_counts().to_dict()
-    assert authors == {"train": 1768, "validation": 328, "test": 431}
-
-    splits = as_dataset_dict(real_photos, index)
-    assert {name: len(split) for name, split in splits.items()} == sizes
-    assert splits["train"].features["label"].names == list(TRASHNET)
-    assert splits["test"][0]["image"].size == (512, 384)
 
 
 @pytest.mark.photos

@@ -60,7 +60,7 @@ def test_a_new_run_says_everything_that_decided_it(run: Run) -> None:
     assert TrainConfig.from_dict(config["train_config"]) == run.train_config
     assert run.train_config == TrainConfig(epochs=7)
     assert config["schema"] == 1 and config["classes"] == ["can", "jar"] == list(run.classes)
-    assert (config["seed"], config["split"]) == (0, "random")
+    assert (config["seed"], config["split"]) == (0, "object")
     assert config["data"]["photos"] == 2 and not run.is_sample
     assert {"python", "tensorflow", "keras", "numpy"} <= set(config["versions"])
     assert run.id.startswith("cnn-baseline-2") and run.id.endswith("-1")
@@ -183,7 +183,8 @@ def test_the_state_of_a_living_process_stands(run: Run) -> None:
     assert run.status() == dataclasses.replace(run.status(), state="running", epoch=2, error=None)
     assert run.status().is_active
     run.write_status(state="finished")
-    assert run.is_finished and run.status().epoch == 2 and not run.status().is_active
+    assert run.status().state == "finished" and run.status().epoch == 2
+    assert not run.status().is_active and not run.is_finished  # there is no model
 
 
 @pytest.mark.parametrize("state", ["waiting", "running", "stopping"])

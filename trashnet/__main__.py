@@ -1,4 +1,5 @@
-"""Command line: `python -m trashnet data|train|resume|stop|runs|evaluate|classify`.
+"""Command line: `python -m trashnet data|audit|review|train|resume|stop|runs|evaluate|
+classify`.
 
 With `--json`, stdout is exactly one JSON document and everything else goes to stderr. A mistake
 of the person is one sentence on stderr and exit code 2.
@@ -12,13 +13,14 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from tqdm import tqdm
 
-from trashnet import runs
+from trashnet import index, runs
 from trashnet.config import (
     Environment,
+    Split,
     TrainConfig,
     absolute,
     choices,
@@ -28,13 +30,13 @@ from trashnet.config import (
 from trashnet.data import (
     fetch_trashnet,
     find_photos,
-    make_index,
     scan,
-    summarise,
+    trashnet_facts,
     use_samples,
 )
-from trashnet.errors import ConfigError, PhotoError, RunError, TrashnetError
+from trashnet.errors import ConfigError, DataError, PhotoError, RunError, TrashnetError
 from trashnet.files import Progress, write_atomically
+from trashnet.index import load_index
 
 EXIT_MISTAKE = 2
 
@@ -69,7 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    config = TrainConfig.from_dict({"split": options.split, "seed": options.seed})
+    if options.split is not None:
+        TrainConfig.from_dict({"split": options.split})
+    config = TrainConfig.from_dict({"seed": options.seed})
     with _progress() as on_progress:
         if options.fetch:
             photos = fetch_trashnet(env, on_progress)
@@ -77,11 +81,46 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
             photos = use_samples(env, on_progress)
         else:
             photos = find_photos(env, on_progress)
+        table = load_index(photos, env, options.split, config.seed, on_progress=on_progress)
         scanned = scan(photos, env.cache, on_progress)
-    index = make_index(scanned, config.split, config.seed)
     if options.index:
-        _write_table(index.drop(columns=["mtime"]), Path(options.index))
-    return summarise(photos, scanned, index)
+        _write_table(table, Path(options.index))
+    return index.summarise(photos, scanned, table)
+
+
+def _audit(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    from trashnet import audit
+
+    with _progress() as on_progress:
+        photos = find_photos(env, on_progress)
+        scanned = scan(photos, env.cache, on_progress)
+        found = audit.audit(photos, scanned, env.cache, on_progress)
+    authors = trashnet_facts().authors_split if photos.is_trashnet else None
+    if options.pairs:
+        _write_table(found.pairs, Path(options.pairs))
+    if options.manifest:
+        if authors is None:
+            raise DataError("The manifest holds facts about TrashNet, and these are other photos.")
+        _write_table(audit.manifest(found, scanned, authors), Path(options.manifest))
+    return audit.summarise(found, scanned, authors)
+
+
+def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
+    photos = find_photos(env)
+    review = index.review_of(photos, env)
+    if options.undo:
+        review.undo()
+    elif options.photo is not None:
+        action = "relabel" if options.relabel else "exclude" if options.exclude else "keep"
+        review.decide(
+            options.photo,
+            action,
+            options.relabel,
+            options.note,
+            files=photos.files,
+            classes=photos.classes,
+        )
+    return [dataclasses.asdict(decision) for decision in review.history()]
 
 
 def _write_table(table: Any, path: Path) -> None:
@@ -107,13 +146,20 @@ def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     config = TrainConfig.from_dict(base.to_dict() | given)
     with _progress() as on_progress:
         photos = use_samples(env, on_progress) if options.samples else find_photos(env, on_progress)
-    run = runs.new_run(env.runs, config, photos)
+        # What cannot be split is refused here, before there is a run. Objects may be unknown
+        # still: the training finds them first.
+        way = None if config.split == "object" else config.split
+        load_index(photos, env, way, config.seed, on_progress=on_progress)
+    run = runs.new_run(env.runs, config, photos, index.review_of(photos, env).latest())
     logging.info("run %s in %s", run.id, run.path)
     return _go(run, env)
 
 
 def _resume(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    return _go(runs.open_run(env.runs, options.run), env)
+    run = runs.open_run(env.runs, options.run)
+    if not run.status().is_active:  # else it was started by the app, and may be stopped by now
+        runs.clear_stop(run)
+    return _go(run, env)
 
 
 def _go(run: runs.Run, env: Environment) -> dict[str, Any]:
@@ -152,10 +198,14 @@ def _evaluate(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
 
 
 def _report(run: runs.Run, split: str) -> dict[str, Any]:
-    splits = run.evaluation()["splits"]
+    evaluation = run.evaluation()
+    splits = evaluation["splits"]
     if split not in splits:
         raise RunError(f"The run {run.id} has no split {split!r}; it has {', '.join(splits)}.")
-    return {"run": run.id, "split": split, **splits[split]}
+    result = {"run": run.id, "split": split, **splits[split]}
+    if "unreviewed" in evaluation:
+        result["unreviewed"] = evaluation["unreviewed"].get(split)
+    return result
 
 
 def _classify(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
@@ -192,8 +242,31 @@ def _show_data(result: dict[str, Any]) -> None:
     for name, count in result["classes"].items():
         row = "".join(f"{result['splits'][s][name]:12}" for s in splits)
         print(f"{name:12}{count:8}{row}")
+    print(f"split: {result['split']}")
     for file in result["excluded"]:
-        print(f"left out, cannot be read: {file}")
+        why = "cannot be read" if file in result["unreadable"] else "conflicting label or review"
+        print(f"left out, {why}: {file}")
+
+
+def _show_audit(result: dict[str, Any]) -> None:
+    print(f"{result['photos']} photos, {len(result['exact_duplicates'])} contents filed repeatedly")
+    for files in result["conflicts"]:
+        print(f"same photo, different labels: {', '.join(files)}")
+    print(
+        f"{result['near_duplicate_pairs']} pairs are at least {result['threshold']} similar; "
+        f"{result['groups']} objects were photographed repeatedly ({result['grouped_photos']} "
+        f"photos, {result['largest_group']} at most)"
+    )
+    for way, count in (result["leaks"] or {}).items():
+        if count is not None:
+            print(f"test photos with a near-duplicate in train, {way} split: {count}")
+
+
+def _show_review(result: list[dict[str, Any]]) -> None:
+    for d in result:
+        print(f"{d['file']}: {d['action']} {d['label'] or ''} {d['note']}".rstrip())
+    if not result:
+        print("no decisions")
 
 
 def _show_training(result: dict[str, Any]) -> None:
@@ -205,10 +278,13 @@ def _show_training(result: dict[str, Any]) -> None:
 
 def _show_report(result: dict[str, Any]) -> None:
     low, high = result["accuracy_interval"]
+    before = result.get("unreviewed")
     print(
         f"{result['split']}, n = {result['n']}: accuracy {result['accuracy']:.1%} "
         f"({low:.1%} to {high:.1%}), macro F1 {result['macro_f1']:.3f}, ECE {result['ece']:.3f}"
     )
+    if before:
+        print(f"  without the review: n = {before['n']}, accuracy {before['accuracy']:.1%}")
     for name, scores in result["per_class"].items():
         print(
             f"  {name:12} precision {scores['precision']:.3f}  recall {scores['recall']:.3f}  "
@@ -282,7 +358,25 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--fetch", action="store_true", help="download TrashNet (43 MB)")
     source.add_argument("--samples", action="store_true", help="draw the sample pictures")
     data.add_argument("--index", metavar="FILE", help="write the index as .csv or .parquet")
-    _add_settings(data, ("split", "seed"), with_defaults=True)
+    data.add_argument(
+        "--split",
+        metavar="|".join(get_args(Split)),
+        help="how to divide (default: object where an audit knows the objects, else random)",
+    )
+    _add_settings(data, ("seed",), with_defaults=True)
+
+    audit = add("audit", _audit, _show_audit, "find duplicates, conflicts and repeated objects")
+    audit.add_argument("--pairs", metavar="FILE", help="write similar pairs as .csv or .parquet")
+    audit.add_argument("--manifest", metavar="FILE", help="write TrashNet's facts as .csv")
+
+    review = add("review", _review, _show_review, "keep, exclude or relabel photos")
+    review.add_argument("photo", nargs="?", metavar="FILE", help="the photo, as glass/glass1.jpg")
+    decision = review.add_mutually_exclusive_group()
+    decision.add_argument("--keep", action="store_true", help="keep it (the default)")
+    decision.add_argument("--exclude", action="store_true", help="leave it out of every split")
+    decision.add_argument("--relabel", metavar="CLASS", help="give it another class")
+    decision.add_argument("--undo", action="store_true", help="take the last decision back")
+    review.add_argument("--note", default="", help="why")
 
     train = add("train", _train, _show_training, "train and evaluate a model")
     train.add_argument("--config", metavar="FILE", help="JSON settings, or a run's config.json")

@@ -15,7 +15,7 @@ from dotenv import load_dotenv
 
 from trashnet.errors import ConfigError
 
-Split = Literal["random", "authors"]
+Split = Literal["object", "random", "authors"]
 Tracking = Literal["auto", "online", "offline", "off"]
 
 MODELS = ("cnn_baseline",)
@@ -41,7 +41,8 @@ class TrainConfig:
     batch_size: int = _setting(32, "photos per optimisation step", 1, 512)
     learning_rate: float = _setting(0.001, "Adam's learning rate", 1e-7, 1.0)
     seed: int = _setting(0, "decides the split, the initial weights and every epoch", 0, 2**31 - 1)
-    split: Split = _setting("random", "how photos are divided into train, validation and test")
+    split: Split = _setting("object", "how photos are divided into train, validation and test")
+    exclude_conflicts: bool = _setting(True, "leave out photos that are filed under two labels")
     horizontal_flip: bool = _setting(True, "mirror half of the training photos")
     brightness: float = _setting(0.2, "largest brightness change, as a share of white", 0.0, 1.0)
     rotation: float = _setting(15.0, "largest rotation, in degrees either way", 0.0, 180.0)
@@ -185,6 +186,7 @@ def _netrc_has_wandb() -> bool:
     """`wandb login` stores the key in the netrc file."""
     path = absolute(os.environ.get("NETRC", "~/.netrc"))
     try:
-        return b"api.wandb.ai" in path.read_bytes()
+        content = path.read_bytes()
     except OSError:
         return False
+    return any(host in content for host in (b"api.wandb.ai", b"api.forge.coreweave.com"))

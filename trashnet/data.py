@@ -1,4 +1,4 @@
-"""The photos: find or fetch them, index them, split them."""
+"""The photos on this disk: find or fetch them, and read each once."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,21 +16,14 @@ from trashnet.archive import extract_pictures, is_picture_name, is_visible
 from trashnet.config import Environment
 from trashnet.errors import DataError, PhotoError
 from trashnet.files import Progress, digest, parallel, silent, temporary_folder, write_atomically
-from trashnet.photos import load_photo
+from trashnet.photos import QUALITIES, load_photo, photo_quality
 from trashnet.samples import SAMPLE_CLASSES, is_sample_folder, write_samples
-
-if TYPE_CHECKING:
-    from datasets import DatasetDict
 
 HUB_REPO = "garythung/trashnet"
 HUB_FILE = "dataset-resized.zip"
 HUB_SIZE = 42_834_870
 """Bytes of `dataset-resized.zip` on the Hub (the repository also holds 3.6 GB of originals)."""
 
-SPLITS = ("train", "validation", "test")
-FOLDS = 5
-_SMALLEST_CLASS = 10
-"""Photos a class needs so that train, validation and test get some of it."""
 _MANIFEST = Path(__file__).parent / "assets" / "trashnet.csv"
 
 
@@ -66,7 +59,7 @@ class Photos:
 @cache
 def trashnet_facts() -> pd.DataFrame:
     """Returns the shipped facts about the 2,527 TrashNet photos, indexed by file."""
-    return pd.read_csv(_MANIFEST, index_col="file")
+    return pd.read_csv(_MANIFEST, index_col="file", keep_default_na=False)
 
 
 # ---------------------------------------------------------------- find
@@ -267,7 +260,7 @@ def _extract_photos(
             os.replace(photos.root, target)
 
 
-# ---------------------------------------------------------------- index
+# ---------------------------------------------------------------- scan
 
 
 def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> pd.DataFrame:
@@ -275,7 +268,8 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
 
     Returns:
         One row a photo, in the order of `photos.files`: file, label, width, height, bytes,
-        mtime (ns), sha256 and error (None, or the sentence that says why it cannot be read).
+        mtime (ns), sha256, the qualities of `photo_quality`, and error (None, or the sentence that
+        says why it cannot be read).
 
     Raises:
         DataError: A photo is gone since the folder was opened.
@@ -299,147 +293,43 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
         rows = parallel(
             lambda i: _read_facts(photos.root / table.file[i]), todo, on_progress, "Reading photos"
         )
-        for column, values in zip(
-            ["width", "height", "sha256", "error"], zip(*rows, strict=True), strict=True
-        ):
-            table.loc[todo, column] = pd.Series(values, index=todo, dtype=table[column].dtype)
+        for column, dtype in _FACTS.items():
+            values = [row.get(column) for row in rows]
+            table.loc[todo, column] = pd.Series(values, index=todo, dtype=dtype)
         cache_folder.mkdir(parents=True, exist_ok=True)
         write_atomically(cache_file, lambda path: table.to_parquet(path, index=False))
     table.insert(1, "label", table.file.str.split("/").str[0])
     table["error"] = table.error.astype(object).where(table.error.notna(), None)
-    return table.astype({"width": "int64", "height": "int64"})
+    return table.fillna({"width": 0, "height": 0}).astype({"width": "int64", "height": "int64"})
+
+
+_FACTS = {
+    "width": "float64",
+    "height": "float64",
+    "sha256": "str",
+    **dict.fromkeys(QUALITIES, "float64"),
+    "error": "str",
+}
+"""What reading a photo tells, and the type it is kept as; sizes are missing where it fails."""
 
 
 def _read_scan(path: Path) -> pd.DataFrame:
+    types = {"file": "str", "bytes": "int64", "mtime": "int64", **_FACTS}
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):  # absent or torn: read the photos again
-        return pd.DataFrame(
-            {
-                "file": pd.Series(dtype="str"),
-                "bytes": pd.Series(dtype="int64"),
-                "mtime": pd.Series(dtype="int64"),
-                "width": pd.Series(dtype="float64"),
-                "height": pd.Series(dtype="float64"),
-                "sha256": pd.Series(dtype="str"),
-                "error": pd.Series(dtype="str"),
-            }
-        )
+        return pd.read_parquet(path)[list(types)]
+    except (OSError, ValueError, KeyError):  # absent, torn or older: read the photos again
+        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in types.items()})
 
 
-def _read_facts(path: Path) -> tuple[int, int, str | None, str | None]:
+def _read_facts(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:  # without a sha256, so it is tried again next time
-        return 0, 0, None, f"{path.name} cannot be opened ({error.strerror}); check its rights."
+        return {"error": f"{path.name} cannot be opened ({error.strerror}); check its rights."}
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        height, width = load_photo(content).shape[:2]
+        photo = load_photo(content)
     except PhotoError as error:
-        return 0, 0, sha256, str(error)
-    return width, height, sha256, None
-
-
-def make_index(scanned: pd.DataFrame, split: str = "random", seed: int = 0) -> pd.DataFrame:
-    """Divides the readable photos into train, validation and test.
-
-    Args:
-        scanned: What `scan` returned.
-        split: `random` (80 % train, 20 % test, stratified by class; one eighth of train is
-            validation) or `authors` (TrashNet's own published lists).
-        seed: Decides the random split.
-
-    Returns:
-        The scan's readable rows with the columns `split` and, for random splits, `fold` (0 to 4,
-        the test photos being fold 0).
-
-    Raises:
-        DataError: Too few photos to split, or the authors' lists do not fit these photos.
-    """
-    index = scanned[scanned.error.isna()].drop(columns="error").reset_index(drop=True)
-    if split == "authors":
-        return index.assign(split=_authors_split(scanned, index))
-    counts = index.label.value_counts().reindex(scanned.label.unique(), fill_value=0)
-    if counts.min() < _SMALLEST_CLASS:
-        raise DataError(
-            f"The class {counts.idxmin()!r} has {counts.min()} photos that can be read, too few "
-            f"to split; every class needs at least {_SMALLEST_CLASS}."
-        )
-    fold = stratified_folds(index.label, FOLDS, seed)
-    split_of = np.where(fold == 0, "test", "train").astype(object)
-    rest = np.flatnonzero(fold != 0)
-    split_of[rest[stratified_folds(index.label.iloc[rest], 8, seed) == 0]] = "validation"
-    return index.assign(split=split_of.astype(str), fold=fold)
-
-
-def stratified_folds(labels: pd.Series, folds: int, seed: int) -> np.ndarray:
-    """Deals every class's photos to the folds in turn, in random order.
-
-    Returns:
-        `(n,) int`, the fold of each photo.
-    """
-    from sklearn.model_selection import StratifiedKFold
-
-    fold = np.empty(len(labels), dtype=int)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for number, (_, rows) in enumerate(splitter.split(labels, labels)):
-        fold[rows] = number
-    return fold
-
-
-def _authors_split(scanned: pd.DataFrame, index: pd.DataFrame) -> np.ndarray:
-    known = trashnet_facts().authors_split
-    if set(scanned.file) != set(known.index):  # some names alone prove nothing: the samples' do
-        raise DataError(
-            "The authors' split lists TrashNet's 2,527 photos and these are others; "
-            "use the random split."
-        )
-    return known[index.file].to_numpy(dtype=str)
-
-
-def summarise(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> dict[str, Any]:
-    """Counts photos per class and split, as the `data` command prints them."""
-    counts = index.groupby(["split", "label"]).size()
-    return {
-        "name": photos.name,
-        "source": photos.source,
-        "root": str(photos.root),
-        "photos": len(index),
-        "classes": {c: int((index.label == c).sum()) for c in photos.classes},
-        "splits": {
-            s: {c: int(counts.get((s, c), 0)) for c in photos.classes}
-            for s in SPLITS
-            if (index.split == s).any()
-        },
-        "excluded": scanned.file[scanned.error.notna()].tolist(),
-    }
-
-
-def as_dataset_dict(photos: Photos, index: pd.DataFrame) -> "DatasetDict":
-    """Returns the splits as a `datasets.DatasetDict` of image, label and file, to map or push."""
-    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-    from datasets import Image as ImageFeature
-
-    features = Features(
-        image=ImageFeature(), label=ClassLabel(names=list(photos.classes)), file=Value("string")
-    )
-    return DatasetDict(
-        {
-            split: Dataset.from_dict(
-                {
-                    "image": [str(photos.root / file) for file in rows.file],
-                    "label": rows.label.tolist(),
-                    "file": rows.file.tolist(),
-                },
-                features=features,
-            )
-            for split in SPLITS
-            if len(rows := index[index.split == split])
-        }
-    )
-
-
-def class_weights(labels: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
-    """Returns scikit-learn's balanced weights, `(classes,) float32`: n / (classes × count)."""
-    counts = np.array([(labels == c).sum() for c in classes])
-    return (len(labels) / (len(classes) * counts)).astype(np.float32)
+        return {"sha256": sha256, "error": str(error)}
+    height, width = photo.shape[:2]
+    return {"width": width, "height": height, "sha256": sha256, **photo_quality(photo)}

@@ -35,23 +35,35 @@ def evaluate(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, A
         classes: Class names, in the order of the logits.
 
     Returns:
-        The content of `evaluation.json`: temperature, threshold, and a report per split.
+        The content of `evaluation.json`: temperature, threshold, and a report per split; where a
+        review changed labels or splits, also `unreviewed`, the reports as they would be without.
     """
     logits, labels = logits_and_labels(predictions, classes, "validation")
     temperature = fit_temperature(logits, labels)
     threshold = choose_threshold(probabilities(logits, temperature), labels)
-    return {
+
+    def reports(table: pd.DataFrame) -> dict[str, Any]:
+        return {
+            split: report(
+                *logits_and_labels(table, classes, split), classes, temperature, threshold
+            )
+            for split in ("train", "validation", "test")
+            if (table.split == split).any()
+        }
+
+    evaluation = {
         "schema": 1,
         "temperature": temperature,
         "threshold": threshold,
-        "splits": {
-            split: report(
-                *logits_and_labels(predictions, classes, split), classes, temperature, threshold
-            )
-            for split in ("train", "validation", "test")
-            if (predictions.split == split).any()
-        },
+        "splits": reports(predictions),
     }
+    if "original_label" in predictions:
+        unreviewed = predictions.assign(
+            label=predictions.original_label, split=predictions.unreviewed_split
+        )
+        if not unreviewed[["label", "split"]].equals(predictions[["label", "split"]]):
+            evaluation["unreviewed"] = reports(unreviewed)
+    return evaluation
 
 
 def logits_and_labels(

@@ -70,11 +70,14 @@ def parallel(
     """
     items = list(items)
     results = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         for result in pool.map(work, items):
             results.append(result)
             if len(results) % 25 == 0 or len(results) == len(items):
                 on_progress(len(results), len(items), what)
+    finally:
+        pool.shutdown(cancel_futures=True)  # a stop need not wait for what has not begun
     return results
 
 

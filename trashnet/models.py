@@ -28,6 +28,10 @@ EFFICIENTNET_LITE0_STAGES = (
 )
 
 
+_CNN_BASELINE_SMALLEST = 22
+"""Side of the smallest photo, in pixels, of which three convolutions and poolings leave one."""
+
+
 def build_model(name: str, image_size: int, num_classes: int, seed: int = 0) -> keras.Model:
     """Builds an untrained network.
 
@@ -51,6 +55,10 @@ def build_model(name: str, image_size: int, num_classes: int, seed: int = 0) -> 
 
 def _cnn_baseline(image_size: int, num_classes: int) -> keras.Model:
     """The described recipe's network: three convolutions, each pooled, and two dense layers."""
+    if image_size < _CNN_BASELINE_SMALLEST:
+        raise ConfigError(
+            f"image_size is {image_size}; cnn_baseline needs at least {_CNN_BASELINE_SMALLEST}."
+        )
     photo = keras.Input((image_size, image_size, 3), name="photo")
     x = layers.Rescaling(1 / 255, name="scale")(photo)
     for stage, filters in enumerate((32, 64, 128), start=1):
@@ -108,6 +116,14 @@ def efficientnet_lite0_backbone(
     model = keras.Model(photos, x, name="efficientnet_lite0")
     _load_weights(model, weights)
     return model
+
+
+def efficientnet_lite0_embedder(image_size: int) -> keras.Model:
+    """Returns the frozen backbone with its feature map averaged: `(n, 1280)` embeddings."""
+    backbone = efficientnet_lite0_backbone(image_size)
+    backbone.trainable = False
+    pooled = layers.GlobalAveragePooling2D(name="embedding")(backbone.output)
+    return keras.Model(backbone.input, pooled, name="efficientnet_lite0_embedder")
 
 
 def _convolution(

@@ -15,6 +15,7 @@ from PIL import (
 from trashnet.errors import PhotoError
 
 MAX_PIXELS = 64_000_000
+QUALITIES = ("brightness", "contrast", "sharpness", "saturation")
 
 Source = str | Path | bytes | BinaryIO
 Floats = NDArray[np.float32]
@@ -52,6 +53,33 @@ def load_photo(source: Source, size: int | tuple[int, int] | None = None) -> NDA
         raise PhotoError(f"A photo cannot be {width} × {height} pixels: choose a size from 1 up.")
     photo = _decode(source, max(height, width))
     return np.array(photo.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def photo_quality(photo: NDArray[np.uint8]) -> dict[str, float]:
+    """Measures a photo.
+
+    Args:
+        photo: `(h, w, 3) uint8`.
+
+    Returns:
+        brightness (mean grey, 0–1), contrast (standard deviation of grey, 0–1), sharpness (standard
+        deviation of the Laplacian of grey at 256 pixels' width, 0–1, so that it does not depend on
+        the file's resolution) and saturation (mean of HSV's, 0–1).
+    """
+    image = Image.fromarray(photo)
+    height = max(3, round(256 * image.height / image.width))
+    image = image.resize((256, min(height, 4096)), Image.Resampling.BILINEAR)
+    grey = np.asarray(image.convert("L"), np.float32) / 255
+    inner = grey[1:-1, 1:-1]
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inner
+    colours = np.asarray(image, np.float32)
+    highest, lowest = colours.max(axis=2), colours.min(axis=2)
+    return {
+        "brightness": float(grey.mean()),
+        "contrast": float(grey.std()),
+        "sharpness": float(laplacian.std()),
+        "saturation": float(((highest - lowest) / np.maximum(highest, 1)).mean()),
+    }
 
 
 def thumbnail(source: Source, size: int = 160) -> bytes:

@@ -1,5 +1,6 @@
 """From the index to batches: photos decoded once, then shuffled and augmented per epoch."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,12 +38,15 @@ def decode_photos(
     """
     contents = "".join(index.sha256) + f"{image_size} {_READING} {pillow_version}"
     path = cache_folder / f"pixels-{image_size}-{digest(contents)}.npy"
-    if not path.exists():
+    shape = (len(index), image_size, image_size, 3)
+    if not _is_whole(path, shape):
         cache_folder.mkdir(parents=True, exist_ok=True)
+        for left_over in cache_folder.glob(f".{path.stem}-*"):  # by a decoding that was killed
+            left_over.unlink(missing_ok=True)
 
         def write(partial: Path) -> None:
-            shape = (len(index), image_size, image_size, 3)
             pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+            _reserve(partial)
 
             def decode(i: int) -> None:
                 pixels[i] = load_photo(photos.root / index.file[i], image_size)
@@ -60,6 +64,21 @@ def decode_photos(
                 "free some space or set TRASHNET_HOME to a larger disk."
             ) from error
     return np.load(path, mmap_mode="r")
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether the file is there and as long as its header says: a copied cache may be cut short."""
+    try:
+        return np.load(path, mmap_mode="r").shape == shape
+    except (OSError, ValueError, EOFError):
+        return False
+
+
+def _reserve(path: Path) -> None:
+    """Claims the file's space now: writing a mapped page to a full disk would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def augmentation(config: TrainConfig) -> list[keras.layers.Layer]:
@@ -136,9 +155,9 @@ class TrainingBatches:
     def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         order = np.random.default_rng((self._config.seed, self._epoch)).permutation(self._rows)
         for start in range(0, len(order), self._config.batch_size):
-            batch = order[start : start + self._config.batch_size]
+            # Sorted within the batch: the photos are read from one file on disk.
+            batch = np.sort(order[start : start + self._config.batch_size])
             labels = self._labels[batch]
-            # Sorted reads: the photos lie in one file on disk.
             yield self._pixels[batch], labels, self._weights[labels]
 
     def _augment(

@@ -113,6 +113,8 @@ class LiteModel:
         self._input = entry["index"]
         self.image_size = int(entry["shape"][1])
         by_rank = {len(o["shape"]): o["index"] for o in self._interpreter.get_output_details()}
+        if set(by_rank) != {2, 4}:
+            raise RunError(f"{path} is not a readable LiteRT model of logits and feature map.")
         self._logits, self._feature_map = by_rank[2], by_rank[4]
 
     def __call__(

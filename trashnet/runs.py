@@ -6,6 +6,7 @@ app all see the same. Layout of `runs/<run id>/`:
 - `config.json`: schema version, every setting, classes, data set, package versions, commit.
 - `status.json`: state, process, epoch, error in one sentence.
 - `metrics.jsonl`: one line per epoch and per progress tick.
+- `index.parquet`: every photo, its label and its split, as this run saw them.
 - `train.log`, `checkpoint/`, `model.keras`, `model.tflite`, `head.npz`, `predictions.parquet`,
   `evaluation.json`, and `wandb/` when tracking is on.
 """
@@ -16,10 +17,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import RunError, TrashnetError
 from trashnet.files import read_json, write_json
+from trashnet.review import Decision
 
 SCHEMA = 1
 RELEASED = Path(__file__).parent / "released"
@@ -108,6 +111,11 @@ class Run:
         return tuple(self.config["classes"])
 
     @property
+    def decisions(self) -> dict[str, Decision]:
+        """The review decisions it was trained under, by file."""
+        return {d["file"]: Decision(**d) for d in self.config.get("review", [])}
+
+    @property
     def is_sample(self) -> bool:
         """Whether the run was trained on the generated pictures."""
         return self.config["data"]["source"] == "samples"
@@ -115,7 +123,8 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether the run has a model and an evaluation."""
-        return self.status().state == "finished"
+        files = ("model.tflite", "evaluation.json", "predictions.parquet")
+        return self.status().state == "finished" and all((self.path / f).exists() for f in files)
 
     def status(self) -> Status:
         """Reads the state; a run whose process is gone reads as `lost`."""
@@ -136,7 +145,7 @@ class Run:
 
     def _stored_status(self) -> Status | None:
         values = read_json(self.path / "status.json")
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or values.get("state", "waiting") not in STATES:
             return None
         known = {f.name for f in dataclasses.fields(Status)}
         return Status(**{k: v for k, v in values.items() if k in known})
@@ -223,8 +232,20 @@ def this_process() -> dict[str, Any]:
 # ---------------------------------------------------------------- make, list, open
 
 
-def new_run(root: Path, config: TrainConfig, photos: Photos) -> Run:
-    """Makes the directory of a run that waits to be trained."""
+def new_run(
+    root: Path,
+    config: TrainConfig,
+    photos: Photos,
+    decisions: Mapping[str, Decision] | None = None,
+) -> Run:
+    """Makes the directory of a run that waits to be trained.
+
+    Args:
+        root: Folder of runs.
+        config: What to train.
+        photos: What to train on.
+        decisions: Review decisions the run is to honour; it keeps them, whatever is decided later.
+    """
     root.mkdir(parents=True, exist_ok=True)
     day = datetime.now().date().isoformat()
     for number in range(1, 10_000):
@@ -252,11 +273,20 @@ def new_run(root: Path, config: TrainConfig, photos: Photos) -> Run:
                 "root": str(photos.root),
                 "photos": len(photos.files),
             },
-            "versions": {"python": sys.version.split()[0]} | {p: version(p) for p in _PACKAGES},
+            "review": [dataclasses.asdict(d) for d in (decisions or {}).values()],
+            "versions": {"python": sys.version.split()[0]} | {p: _version(p) for p in _PACKAGES},
             "git_commit": _git_commit(),
         },
     )
     return run
+
+
+def _version(package: str) -> str | None:
+    """A variant of a package, such as `tensorflow-cpu`, goes by another name."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _git_commit() -> str | None:
@@ -329,6 +359,7 @@ def start(run: Run, env: Environment) -> None:
         RunError: A process works on it already, or it is finished.
     """
     check_startable(run)
+    clear_stop(run)
     run.write_status(state="waiting", pid=None, process_started=None, error=None)
     with open(run.path / "train.log", "ab") as log:
         subprocess.Popen(
@@ -365,5 +396,5 @@ def stop(run: Run) -> None:
 
 
 def clear_stop(run: Run) -> None:
-    """Forgets a request to stop, before the training goes on."""
+    """Forgets a request to stop: it was obeyed, or the training is to go on."""
     run._stop_file.unlink(missing_ok=True)

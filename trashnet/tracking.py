@@ -17,6 +17,9 @@ log = logging.getLogger("trashnet")
 _INIT_SECONDS = 15
 """How long a start may wait for the W&B service before the run is kept offline."""
 
+_FINISH_SECONDS = 60
+"""How long the last upload may take; what is not sent stays in the run's `wandb` folder."""
+
 
 class MetricsFile:
     """Appends one JSON line at a time to `metrics.jsonl`."""
@@ -78,7 +81,12 @@ class WandbRun:
                 dir=run.path,
                 mode=mode,
                 config=run.config,
-                settings=wandb.Settings(init_timeout=_INIT_SECONDS, silent=True),
+                settings=wandb.Settings(
+                    init_timeout=_INIT_SECONDS,
+                    finish_timeout=_FINISH_SECONDS,
+                    finish_timeout_raises=True,
+                    silent=True,
+                ),
             )
 
         self._wandb = wandb
@@ -91,6 +99,7 @@ class WandbRun:
                 "Weights & Biases did not answer (%s); the run is kept offline.",
                 type(error).__name__,
             )
+            wandb.teardown()  # else its service says that the run's id is in use
             self._run = init("offline")
 
     def _give_up(self, error: Exception) -> None:

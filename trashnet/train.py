@@ -3,7 +3,10 @@
 import contextlib
 import io
 import logging
+import signal
+import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,13 @@ import tensorflow as tf
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from trashnet.audit import audit
 from trashnet.config import Environment
-from trashnet.data import class_weights, make_index, open_folder, scan
+from trashnet.data import Photos, open_folder, scan
 from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluate import evaluate, probabilities, report
 from trashnet.files import Progress, read_json, silent, write_atomically, write_json
+from trashnet.index import class_weights, known_groups, load_index
 from trashnet.models import build_model, linear_head, with_feature_map
 from trashnet.pipeline import TrainingBatches, decode_photos, plain_batches
 from trashnet.predict import LiteModel
@@ -52,26 +57,43 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
         TrashnetError: The run cannot go on; its state is `failed` and says why.
     """
     check_startable(run)
-    clear_stop(run)
     spent = run.status().seconds
     run.write_status(state="waiting", error=None, **this_process())
-    started = time.time()
+    started: float | None = None  # waiting is not counted
+
+    def leave(state: str, error: str | None = None) -> None:
+        worked = 0.0 if started is None else time.time() - started
+        run.write_status(state=state, error=error, seconds=spent + worked)
+
     try:
-        with _turn(run):
+        with _terminated_as_interrupted(), _turn(run):
             started = time.time()
             run.write_status(state="running")
             _Training(run, env, on_progress, spent).go()
-            outcome: dict[str, Any] = {"state": "finished"}
     except (_Stopped, KeyboardInterrupt):
-        outcome = {"state": "stopped"}
+        clear_stop(run)
+        leave("stopped")
     except TrashnetError as error:
-        run.write_status(state="failed", error=str(error), seconds=spent + time.time() - started)
+        leave("failed", str(error))
         raise
     except BaseException as error:
-        sentence = f"{type(error).__name__}: {error}".splitlines()[0]
-        run.write_status(state="failed", error=sentence, seconds=spent + time.time() - started)
+        leave("failed", f"{type(error).__name__}: {error}".splitlines()[0])
         raise
-    run.write_status(**outcome, seconds=spent + time.time() - started)
+    else:
+        leave("finished")
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Takes SIGTERM, by which machines and containers end a process, as a request to stop."""
+    if threading.current_thread() is not threading.main_thread():  # only there may it be handled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -117,8 +139,12 @@ class _Training:
         photos = open_folder(Path(data["root"]), data["name"], data["source"])
         if photos.classes != self.run.classes:
             raise RunError("The photos' classes changed since the run was made; start a new run.")
-        scanned = scan(photos, self.env.cache, self.on_progress)
-        self.index = make_index(scanned, config.split, config.seed)
+        if len(photos.files) != data["photos"]:  # they would be divided differently
+            raise RunError(
+                f"There were {data['photos']} photos when the run was made and are "
+                f"{len(photos.files)} now; bring them back or start a new run."
+            )
+        self.index = self._index(photos)
         self.pixels = decode_photos(
             photos, self.index, config.image_size, self.env.cache, self.on_progress
         )
@@ -132,6 +158,25 @@ class _Training:
             self.tracker.finish()
             self.metrics.close()
 
+    def _index(self, photos: Photos) -> pd.DataFrame:
+        """Divides the photos under the decisions of the time the run was made, once for good."""
+        stored, config = self.run.path / "index.parquet", self.config
+        if stored.exists():
+            return pd.read_parquet(stored)
+        scanned = scan(photos, self.env.cache, self.on_progress)
+        if config.split == "object" and known_groups(photos, scanned, self.env.cache) is None:
+            audit(photos, scanned, self.env.cache, self.on_progress)
+        index = load_index(
+            photos,
+            self.env,
+            config.split,
+            config.seed,
+            config.exclude_conflicts,
+            self.run.decisions,
+        )
+        write_atomically(stored, lambda path: index.to_parquet(path, index=False))
+        return index
+
     def rows(self, split: str) -> NDArray[np.int64]:
         """Returns the index rows of one split."""
         return np.flatnonzero(self.index.split == split)
@@ -141,6 +186,7 @@ class _Training:
     def _fit(self) -> None:
         config, checkpoint = self.config, _Checkpoint(self.run.path)
         self.model = checkpoint.load() or self._new_model()
+        self.run.write_status(epoch=checkpoint.epoch)
         train_rows, validation_rows = self.rows("train"), self.rows("validation")
         weights = class_weights(self.index.label.iloc[train_rows], self.run.classes)
         batches = TrainingBatches(
@@ -161,11 +207,10 @@ class _Training:
                 shuffle=False,  # the batches come shuffled
                 callbacks=[ticks],
             )
-            loss = history.history["loss"][0]
-            if not np.isfinite(loss):
-                raise RunError("The loss is no longer a number; lower the learning rate.")
-            trained_in = time.time() - began
+            trained_in, loss = time.time() - began, history.history["loss"][0]
+            _check_loss(loss)
             scores = self._validate(validation_rows)
+            _check_loss(scores["val_loss"])  # the last step may be the one that went too far
             values = {
                 "epoch": epoch + 1,
                 "loss": loss,
@@ -177,8 +222,9 @@ class _Training:
                 "seconds": time.time() - began,
                 "images_per_second": len(train_rows) / trained_in,
             }
-            checkpoint.save(self.model, epoch + 1, (scores["val_accuracy"], -scores["val_loss"]))
+            # In this order: killed in between, the epoch is repeated rather than left unlisted.
             self.metrics.write("epoch", **values)
+            checkpoint.save(self.model, epoch + 1, (scores["val_accuracy"], -scores["val_loss"]))
             spent = self.spent + time.time() - self.started
             self.run.write_status(epoch=epoch + 1, seconds=spent)
             self.tracker.log_epoch({k: v for k, v in values.items() if not isinstance(v, list)})
@@ -251,8 +297,15 @@ class _Training:
             embeddings.append(feature_map.mean(axis=(0, 1)))
             if i % 10 == 0 or i == len(self.pixels):
                 self.on_progress(i, len(self.pixels), "Predicting every photo")
-        table = self.index[["file", "split", "label"]].copy()
+        table = self.index[["file", "split", "label", "unreviewed_split", "original_label"]].copy()
         return table.assign(logits=logits, embedding=embeddings)
+
+
+def _check_loss(loss: float) -> None:
+    if not np.isfinite(loss):
+        raise RunError(
+            "The loss is no longer a number; start a new run with a lower learning rate."
+        )
 
 
 class _Ticks(keras.callbacks.Callback):
@@ -303,16 +356,22 @@ class _Checkpoint:
         """Returns the model as it was after epoch `self.epoch`, or None before the first."""
         if self.epoch == 0:
             return None
-        return keras.saving.load_model(self._file(self.epoch))
+        try:
+            return keras.saving.load_model(self._file(self.epoch))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"The checkpoint of epoch {self.epoch} cannot be read; delete {self._folder} to "
+                "train the run from its first epoch."
+            ) from error
 
     def save(self, model: keras.Model, epoch: int, score: tuple[float, ...]) -> None:
         """Keeps the model after `epoch`; the highest score (compared in order) is the best."""
         write_atomically(self._file(epoch), model.save)
         if self._best is None or score > self._best:
             self._best = score
-            write_atomically(
-                self._run / "model.keras", lambda path: model.save(path, include_optimizer=False)
-            )
+            # The same layers in a model that was never compiled: the optimizer is twice their size.
+            bare = keras.Model(model.input, model.output, name=model.name)
+            write_atomically(self._run / "model.keras", bare.save)
         write_json(self._folder / "state.json", {"epoch": epoch, "best": self._best})
         self.epoch = epoch
         for path in self._folder.glob("epoch-*.keras"):

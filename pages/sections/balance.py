@@ -3,8 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from trashnet.data import SPLITS, Photos, class_weights
+from trashnet.data import Photos
 from trashnet.figures import class_balance
+from trashnet.index import EXCLUDED, SPLITS, class_weights
 
 
 def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
@@ -40,6 +41,13 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
                 ),
             },
         )
+    left_out = index[index.split == EXCLUDED]
+    if len(left_out):
+        st.markdown(
+            f"**{len(left_out)} photos are in no split**: the same picture is filed under two "
+            "classes, or a review left it out."
+        )
+        st.dataframe(left_out[["file", "label", "flag"]], hide_index=True)
     unreadable = scanned[scanned.error.notna()]
     if len(unreadable):
         st.warning(

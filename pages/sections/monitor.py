@@ -76,7 +76,7 @@ def _render_run(run: Run) -> None:
             config={"displayModeBar": False},
             alt="Recall of each class after the latest epoch",
         )
-    if status.state == "finished":
+    if run.is_finished:
         report = run.evaluation()["splits"]["test"]
         low, high = report["accuracy_interval"]
         st.success(
@@ -99,7 +99,7 @@ def _render_buttons(run: Run) -> None:
                 disabled=stopping,
             ):
                 stop(run)
-                st.rerun(scope="fragment")
+                st.rerun()  # the sidebar says it too
         elif status.state != "finished" and st.button(
             "Resume", icon=":material/play_arrow:", key="training_resume"
         ):

@@ -4,7 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.widgets import paged, photo_grid
-from trashnet.data import SPLITS, Photos
+from trashnet.data import Photos
+from trashnet.index import SPLITS
 
 
 def render(photos: Photos, index: pd.DataFrame) -> None:

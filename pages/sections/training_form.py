@@ -8,6 +8,7 @@ from pages.shared import loaders
 from trashnet.config import MODELS, TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
+from trashnet.index import review_of
 from trashnet.runs import new_run, start
 
 HELP = {f.name: f.metadata["help"] for f in dataclasses.fields(TrainConfig)}
@@ -24,8 +25,12 @@ def render(photos: Photos) -> None:
         )
     if pressed:
         try:
-            run = new_run(loaders.env().runs, TrainConfig.from_dict(values), photos)
-            start(run, loaders.env())
+            env, config = loaders.env(), TrainConfig.from_dict(values)
+            # What cannot be split is refused here; objects may be unknown until the training.
+            way = None if config.split == "object" else config.split
+            loaders.index(photos, loaders.scanned(photos), way, config.seed)
+            run = new_run(env.runs, config, photos, review_of(photos, env).latest())
+            start(run, env)
         except TrashnetError as error:
             st.error(str(error), icon=":material/error:")
             return
@@ -109,7 +114,7 @@ def _augmentation() -> dict[str, object]:
 def _more(photos: Photos) -> dict[str, object]:
     with st.expander("Split, seed and tracking"):
         one, two, three = st.columns(3)
-        ways = ["random", "authors"] if photos.is_trashnet else ["random"]
+        ways = ["object", "random"] + ["authors"] * photos.is_trashnet
         return {
             "split": one.selectbox("Split", ways, key="training_split", help=HELP["split"]),
             "seed": two.number_input(

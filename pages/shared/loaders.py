@@ -11,14 +11,15 @@ from trashnet.data import (
     fetch_trashnet,
     find_photos,
     has_photos,
-    make_index,
     scan,
     use_samples,
 )
 from trashnet.errors import TrashnetError
 from trashnet.files import Progress
+from trashnet.index import known_groups, make_index, review_of
 from trashnet.photos import thumbnail
 from trashnet.predict import Classifier
+from trashnet.review import Decision
 from trashnet.runs import Run, list_runs
 
 
@@ -104,10 +105,30 @@ def scanned(photos: Photos) -> pd.DataFrame:
     return scan(photos, env().cache, _bar())
 
 
+def index(photos: Photos, scanned: pd.DataFrame, split: str | None, seed: int) -> pd.DataFrame:
+    """Returns the index of the photos under a way of splitting; None is the best one known."""
+    groups = known_groups(photos, scanned, env().cache)
+    if split is None:
+        split = "random" if groups is None else "object"
+    return _index(photos, scanned, split, seed, groups, review_of(photos, env()).latest())
+
+
 @st.cache_data(max_entries=8, show_spinner=False)
-def index(scanned: pd.DataFrame, split: str, seed: int) -> pd.DataFrame:
-    """Returns the index of the scanned photos under a way of splitting."""
-    return make_index(scanned, split, seed)
+def _index(
+    _photos: Photos,  # the scan tells two data sets apart
+    scanned: pd.DataFrame,
+    split: str,
+    seed: int,
+    groups: pd.Series | None,
+    decisions: dict[str, Decision],
+) -> pd.DataFrame:
+    return make_index(_photos, scanned, split, seed, groups, decisions=decisions)
+
+
+def splits_of(photos: Photos, scanned: pd.DataFrame) -> list[str]:
+    """Returns the ways these photos can be split, the best first."""
+    known = known_groups(photos, scanned, env().cache) is not None
+    return ["object"] * known + ["random"] + ["authors"] * photos.is_trashnet
 
 
 def thumb(root: Path, file: str, size: int = 160) -> bytes:

@@ -24,9 +24,14 @@ def page_header(name: str, question: str) -> None:
     """
     st.set_page_config(
         page_title="TrashNet Explorer" if name == "Home" else f"{name} · TrashNet Explorer",
-        page_icon=":material/recycling:",
+        page_icon="♻️",  # a Material icon would be fetched from Google by every visitor
         layout="wide",
     )
+    try:
+        loaders.env()
+    except TrashnetError as error:  # no page can do anything without a home
+        st.error(str(error), icon=":material/error:")
+        st.stop()
     with st.sidebar:
         st.markdown("### :material/recycling: TrashNet Explorer")
         for path, label, icon in PAGES:

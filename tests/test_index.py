@@ -1,0 +1,251 @@
+"""The index: every object on one side, conflicts left out, decisions honoured."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from trashnet.config import Environment
+from trashnet.data import Photos, scan, trashnet_facts
+from trashnet.errors import DataError
+from trashnet.index import (
+    EXCLUDED,
+    SPLITS,
+    as_dataset_dict,
+    class_weights,
+    divide,
+    flags,
+    known_groups,
+    load_index,
+    make_index,
+    summarise,
+)
+from trashnet.review import Decision
+
+
+def table(labels: Sequence[str], **columns: Sequence[object]) -> pd.DataFrame:
+    """A scan of photos that look ordinary unless a column says otherwise."""
+    n = len(labels)
+    ordinary = {
+        "width": [8] * n,
+        "height": [8] * n,
+        "bytes": [100] * n,
+        "mtime": [0] * n,
+        "sha256": [f"{i:064x}" for i in range(n)],
+        "error": [None] * n,
+        "brightness": np.linspace(0.4, 0.6, n),
+        "contrast": np.linspace(0.1, 0.2, n),
+        "sharpness": np.linspace(0.01, 0.02, n),
+        "saturation": [0.3] * n,
+    }
+    files = [f"{label}/{i}.jpg" for i, label in enumerate(labels)]
+    return pd.DataFrame({"file": files, "label": list(labels), **ordinary, **columns})
+
+
+def photos_of(scanned: pd.DataFrame) -> Photos:
+    classes = tuple(sorted(scanned.label.unique()))
+    return Photos(Path("nowhere"), "mine", "folder", classes, tuple(scanned.file))
+
+
+LABELS = ["glass"] * 40 + ["paper"] * 60
+
+
+# ---- splits ----
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=45, max_size=120),
+    labels=st.data(),
+    seed=st.integers(0, 1000),
+)
+def test_no_object_is_on_two_sides(sizes: list[int], labels: st.DataObject, seed: int) -> None:
+    # The first objects of each class are single photos, so a split always exists.
+    names = ["a"] * 15 + ["b"] * 15 + ["c"] * 15
+    sizes = [1] * 45 + sizes
+    names += labels.draw(
+        st.lists(st.sampled_from("abc"), min_size=len(sizes) - 45, max_size=len(sizes) - 45)
+    )
+    label = pd.Series(np.repeat(names, sizes))
+    group = pd.Series(np.repeat(np.arange(len(sizes)), sizes))
+
+    split, fold = divide(label, group, "abc", seed)
+
+    sides = pd.DataFrame({"group": group, "split": split, "fold": fold}).groupby("group")
+    assert (sides.split.nunique() == 1).all() and (sides.fold.nunique() == 1).all()
+    assert set(split) == set(SPLITS) and set(fold) == set(range(5))
+    assert ((fold == 0) == (split == "test")).all()
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(10, 120), min_size=2, max_size=7), st.integers(0, 2**31 - 1))
+def test_single_photos_are_dealt_evenly(counts: list[int], seed: int) -> None:
+    classes = "abcdefg"[: len(counts)]
+    labels = pd.Series([c for c, n in zip(classes, counts, strict=True) for _ in range(n)])
+    split, fold = divide(labels, pd.Series(range(len(labels))), classes, seed)
+    for label, rows in pd.DataFrame({"split": split, "fold": fold}).groupby(labels):
+        share = rows.split.value_counts() / len(rows)
+        assert abs(share["test"] - 0.2) * len(rows) < 1, label
+        assert abs(share["validation"] - 0.1) * len(rows) < 1.2, label
+        in_fold = rows.fold.value_counts()
+        assert len(in_fold) == 5 and in_fold.max() - in_fold.min() <= 1
+
+
+def test_the_seed_decides() -> None:
+    labels, groups = pd.Series(LABELS), pd.Series(np.arange(100) // 2)
+    one, again, other = (divide(labels, groups, ["glass", "paper"], s)[0] for s in (1, 1, 2))
+    assert (one == again).all() and (one != other).any()
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "message"),
+    [
+        (["a"], [0], "too few"),
+        (["a"] * 30, range(30), "'b' has 0 photos that can be read"),
+        (["a"] * 30 + ["b"] * 9, range(39), "'b' has 9 photos .*at least 10"),
+        (["a"] * 30 + ["b"] * 30, [*range(30), *[30] * 30], "'b' shows too few different objects"),
+    ],
+)
+def test_what_cannot_be_divided_is_said(
+    labels: list[str], groups: Sequence[int], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        divide(pd.Series(labels), pd.Series(list(groups)), ["a", "b"], 0)
+
+
+def test_the_authors_split_is_their_lists_and_needs_their_photos() -> None:
+    scanned = table(trashnet_facts().label.tolist()).assign(file=trashnet_facts().index)
+    index = make_index(photos_of(scanned), scanned, "authors", exclude_conflicts=False)
+    split = index.set_index("file").split
+    assert split.value_counts().to_dict() == {"train": 1768, "test": 431, "validation": 328}
+    # The first lines of the published lists.
+    assert split["paper/paper70.jpg"] == "test" and split["cardboard/cardboard202.jpg"] == "train"
+    assert split["cardboard/cardboard114.jpg"] == "validation"
+
+    fewer = scanned.iloc[:-1]  # the samples, too, have names that TrashNet's photos have
+    with pytest.raises(DataError, match="authors' split lists TrashNet's 2,527 photos"):
+        make_index(photos_of(fewer), fewer, "authors")
+
+
+def test_rare_classes_weigh_more() -> None:
+    weights = class_weights(pd.Series(["a"] * 30 + ["b"] * 10), ("a", "b"))
+    assert weights.dtype == np.float32
+    assert weights.tolist() == pytest.approx([40 / (2 * 30), 40 / (2 * 10)])
+
+
+def test_a_split_by_object_needs_an_audit() -> None:
+    scanned = table(LABELS)
+    with pytest.raises(DataError, match="audit"):
+        make_index(photos_of(scanned), scanned, "object")
+    with pytest.raises(DataError, match="others"):
+        make_index(photos_of(scanned), scanned, "authors")
+
+
+# ---- conflicts and decisions ----
+
+
+def test_photos_filed_under_two_labels_are_left_out_and_listed() -> None:
+    scanned = table(LABELS)
+    scanned.loc[99, "sha256"] = scanned.sha256[0]
+    scanned.loc[98, "sha256"] = scanned.sha256[97]
+    photos = photos_of(scanned)
+
+    index = make_index(photos, scanned, "random")
+
+    assert index.flag[[0, 99]].tolist() == ["conflict"] * 2
+    assert index.flag[[97, 98]].tolist() == ["duplicate"] * 2
+    assert index.file[index.split == EXCLUDED].tolist() == ["glass/0.jpg", "paper/99.jpg"]
+    assert summarise(photos, scanned, index)["excluded"] == ["glass/0.jpg", "paper/99.jpg"]
+    kept = make_index(photos, scanned, "random", exclude_conflicts=False)
+    assert set(kept.split) == set(SPLITS)
+
+
+def test_decisions_are_honoured_and_leave_the_rest_where_it_was() -> None:
+    scanned = table(LABELS)
+    scanned.loc[99, "sha256"] = scanned.sha256[0]
+    photos = photos_of(scanned)
+    before = make_index(photos, scanned, "random")
+    decisions = {
+        "glass/0.jpg": Decision("glass/0.jpg", "relabel", "paper"),
+        "glass/5.jpg": Decision("glass/5.jpg", "exclude"),
+        "paper/50.jpg": Decision("paper/50.jpg", "keep"),
+    }
+
+    after = make_index(photos, scanned, "random", decisions=decisions)
+
+    assert after.split[0] in ("train", "test") and after.label[0] == "paper"
+    assert after.original_label[0] == "glass" and after.unreviewed_split[0] == EXCLUDED
+    assert after.split[5] == EXCLUDED and after.unreviewed_split[5] == before.split[5]
+    rest = ~after.file.isin(decisions)
+    assert (after[rest].split == before[rest].split).all()
+    assert after.split[50] == before.split[50]
+
+
+# ---- oddities ----
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "flag"),
+    [
+        ("sharpness", 0.0, "blurred"),
+        ("brightness", 0.0, "dark"),
+        ("brightness", 1.0, "bright"),
+        ("contrast", 0.0, "low contrast"),
+    ],
+)
+def test_odd_photos_are_flagged_and_ordinary_ones_are_not(
+    column: str, value: float, flag: str
+) -> None:
+    scanned = table(LABELS)
+    scanned.loc[7, column] = value
+    found = flags(scanned)
+    assert flag in found[7] and all(f == "" for i, f in enumerate(found) if i != 7)
+
+
+def test_photos_that_are_all_alike_are_not_odd() -> None:
+    scanned = table(LABELS, brightness=[0.5] * 100, contrast=[0.1] * 100, sharpness=[0.1] * 100)
+    assert set(flags(scanned)) == {""}
+
+
+# ---- the real thing ----
+
+
+@pytest.mark.photos
+def test_trashnet_is_divided_as_shipped(real_photos: Photos, env: Environment) -> None:
+    index = load_index(real_photos, env)
+    summary = summarise(real_photos, scan(real_photos, env.cache), index)
+    assert summary["photos"] == 2527 and len(summary["excluded"]) == 6
+    assert list(summary["classes"].values()) == [403, 501, 410, 594, 482, 137]
+    assert index.attrs["split"] == "object"
+    counts = index.split.value_counts()
+    assert counts[EXCLUDED] == 6 and counts.sum() == 2527
+    assert abs(counts["test"] / 2521 - 0.2) < 0.01
+    assert (index[index.split != EXCLUDED].groupby("group").split.nunique() == 1).all()
+    assert (index.groupby("group").fold.nunique() == 1).all()
+    trash = index[index.label == "trash"]
+    assert 24 <= (trash.split == "test").sum() <= 31
+
+    counts = load_index(real_photos, env, "authors", exclude_conflicts=False).split.value_counts()
+    assert counts.to_dict() == {"train": 1768, "validation": 328, "test": 431}
+    again = load_index(real_photos, env, "object", seed=1)
+    assert (again.split != index.split).any()
+    assert (again[again.split != EXCLUDED].groupby("group").split.nunique() == 1).all()
+
+
+def test_sample_pictures_are_their_own_objects(sample_photos: Photos, env: Environment) -> None:
+    scanned = scan(sample_photos, env.cache)
+    groups = known_groups(sample_photos, scanned, env.cache)
+    assert groups is not None and groups.is_unique
+    splits = as_dataset_dict(sample_photos, load_index(sample_photos, env))
+    assert sum(map(len, splits.values())) == len(sample_photos.files)
+    test = splits["test"]
+    assert test.features["label"].names == list(sample_photos.classes)
+    for row in test.select(range(3)):
+        assert row["file"].split("/")[0] == test.features["label"].int2str(row["label"])
+        with Image.open(sample_photos.root / row["file"]) as image:
+            assert row["image"].tobytes() == image.tobytes()

@@ -1,0 +1,312 @@
+"""What to know of the photos before trusting a split: duplicates, conflicts, objects, quality.
+
+Embeddings are those of the frozen ImageNet backbone, never of a model trained on the split they
+define.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from trashnet.data import Photos
+from trashnet.errors import DataError
+from trashnet.files import Progress, silent, write_atomically
+from trashnet.index import divide, flags, store_groups
+from trashnet.photos import QUALITIES
+
+SAME_OBJECT = 0.80
+"""Cosine similarity from which two photos count as one object; `docs/data.md` says why."""
+
+SIMILAR = 0.75
+"""Cosine similarity from which a pair is listed for people to look at."""
+
+THRESHOLDS = (SAME_OBJECT, 0.82, 0.86, 0.90, 0.95)
+"""Similarities for which leaks are counted."""
+
+_MAX_PAIRS = 200_000
+_BLOCK = 256
+_IMAGE_SIZE = 224
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The findings.
+
+    Attributes:
+        facts: One row a photo: file, label, group (photos of one object share a number), flag
+            (what is odd about the photo, `;` between several, empty if nothing is).
+        pairs: One row a similar pair: one, two (files), similarity; the most similar first.
+    """
+
+    facts: pd.DataFrame
+    pairs: pd.DataFrame
+
+
+def audit(
+    photos: Photos, scanned: pd.DataFrame, cache_folder: Path, on_progress: Progress = silent
+) -> Audit:
+    """Audits the readable photos; the findings are stored, so the index can be split by object.
+
+    Args:
+        photos: The data set.
+        scanned: What `scan` returned of it.
+        cache_folder: Where embeddings and findings are kept.
+        on_progress: Told of the long steps.
+
+    Raises:
+        DataError: Fewer than two photos can be read.
+    """
+    rows = scanned[scanned.error.isna()].reset_index(drop=True)
+    if len(rows) < 2:
+        raise DataError(f"An audit compares photos and {photos.root} holds {len(rows)}; add more.")
+    content = pd.Categorical(rows.sha256, categories=pd.unique(rows.sha256))
+    embeddings = embed(photos, rows.drop_duplicates("sha256"), cache_folder, on_progress)
+    pairs, group = near_duplicates(embeddings, on_progress=on_progress)
+    group = first_members(group[content.codes])
+    pairs = _with_files(pairs, rows.file, content.codes)
+    facts = rows[["file", "label"]].assign(group=group, flag=flags(rows))
+    store_groups(facts, scanned, cache_folder)
+    return Audit(facts, pairs)
+
+
+# ---------------------------------------------------------------- similarity
+
+
+def embed(
+    photos: Photos, rows: pd.DataFrame, cache_folder: Path, on_progress: Progress = silent
+) -> NDArray[np.float32]:
+    """Returns the photos' embeddings, `(n, 1280) float32` of length 1; computed once per content.
+
+    Args:
+        photos: The data set.
+        rows: Rows of file and sha256, each content once.
+        cache_folder: Where embeddings are kept, by content.
+        on_progress: Told of the photos done.
+    """
+    store = cache_folder / "embeddings-efficientnet-lite0.parquet"
+    known = _read_embeddings(store)
+    todo = rows[~rows.sha256.isin(known.index)]
+    if len(todo):
+        fresh = np.concatenate(list(_run_backbone(photos, todo.file, on_progress)))
+        new = pd.DataFrame({"embedding": list(fresh.astype(np.float16))}, index=todo.sha256)
+        known = pd.concat([known, new])
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(store, known.to_parquet)
+    table = np.stack(known.embedding.reindex(rows.sha256).to_numpy()).astype(np.float32)
+    return table / np.linalg.norm(table, axis=1, keepdims=True)
+
+
+def _read_embeddings(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # absent or torn: compute them again
+        return pd.DataFrame({"embedding": []})
+
+
+def _run_backbone(
+    photos: Photos, files: pd.Series, on_progress: Progress
+) -> Iterator[NDArray[np.float32]]:
+    from trashnet.models import efficientnet_lite0_embedder  # TensorFlow takes seconds to import
+    from trashnet.photos import load_photo
+
+    model = efficientnet_lite0_embedder(_IMAGE_SIZE)
+    for start in range(0, len(files), _BATCH):
+        batch = [load_photo(photos.root / f, _IMAGE_SIZE) for f in files[start : start + _BATCH]]
+        yield model.predict_on_batch(np.stack(batch).astype(np.float32))
+        on_progress(min(start + _BATCH, len(files)), len(files), "Comparing photos")
+
+
+def near_duplicates(
+    embeddings: NDArray[np.float32],
+    same_object: float = SAME_OBJECT,
+    similar: float = SIMILAR,
+    max_pairs: int = _MAX_PAIRS,
+    on_progress: Progress = silent,
+) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Compares every photo with every other, a block at a time, so memory stays bounded.
+
+    Args:
+        embeddings: `(n, d) float32` of length 1.
+        same_object: Photos this similar, or linked by a chain of such, are one object.
+        similar: Pairs this similar are listed.
+        max_pairs: The most similar pairs to list; groups are complete however many there are.
+        on_progress: Told of the photos compared.
+
+    Returns:
+        The pairs as rows of one, two (row numbers, one < two) and similarity, the most similar
+        first; and `(n,) int`, the group of each photo.
+    """
+    n = len(embeddings)
+    group = np.arange(n)
+    kept = pd.DataFrame({"one": [], "two": [], "similarity": []})
+    for start in range(0, n, _BLOCK):
+        similarity = embeddings[start : start + _BLOCK] @ embeddings[start:].T
+        one, two = np.nonzero(np.triu(similarity, 1) >= min(similar, same_object))
+        value = similarity[one, two]
+        one, two = one + start, two + start
+        joined = value >= same_object
+        group = _merge(group, one[joined], two[joined])
+        listed = value >= similar
+        block = pd.DataFrame(
+            {"one": one[listed], "two": two[listed], "similarity": value[listed].round(4)}
+        )
+        kept = pd.concat([kept, block]) if len(kept) else block
+        if len(kept) > 2 * max_pairs:
+            kept = kept.nlargest(max_pairs, "similarity")
+        on_progress(min(start + _BLOCK, n), n, "Looking for near-duplicates")
+    kept = kept.sort_values(["similarity", "one", "two"], ascending=[False, True, True])
+    return kept.head(max_pairs).reset_index(drop=True), first_members(group)
+
+
+def _merge(
+    group: NDArray[np.int64], one: NDArray[np.int64], two: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Joins the groups of each pair."""
+    links = coo_array((np.ones(len(one)), (group[one], group[two])), shape=(len(group),) * 2)
+    return connected_components(links, directed=False)[1][group]
+
+
+def first_members(group: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Renumbers groups by their first member's row, so equal groupings get equal numbers."""
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def _with_files(pairs: pd.DataFrame, files: pd.Series, content: NDArray[np.int64]) -> pd.DataFrame:
+    """Names the pairs' photos, and adds the pairs of equal content, which were compared as one."""
+    owner = pd.Series(files.to_numpy(), index=content)
+    named = pd.DataFrame(
+        {
+            "one": owner[~owner.index.duplicated()].reindex(pairs.one).to_numpy(),
+            "two": owner[~owner.index.duplicated()].reindex(pairs.two).to_numpy(),
+            "similarity": pairs.similarity.to_numpy(),
+        }
+    )
+    again = owner.index.duplicated()
+    equal = pd.DataFrame(
+        {
+            "one": owner[~again].reindex(owner.index[again]).to_numpy(),
+            "two": owner[again].to_numpy(),
+            "similarity": 1.0,
+        }
+    )
+    return pd.concat([equal, named], ignore_index=True)
+
+
+# ---------------------------------------------------------------- duplicates and leaks
+
+
+def exact_duplicates(scanned: pd.DataFrame) -> list[list[str]]:
+    """Returns the files of each content that occurs more than once."""
+    readable = scanned[scanned.error.isna()]
+    repeated = readable[readable.sha256.duplicated(keep=False)]
+    return sorted(sorted(files) for files in repeated.groupby("sha256").file.apply(list))
+
+
+def leaks(pairs: pd.DataFrame, split: pd.Series, threshold: float) -> int:
+    """Counts test photos with a near-duplicate among the train and validation photos.
+
+    Args:
+        pairs: Rows of one, two and similarity.
+        split: The split of each photo, by file.
+        threshold: Similarity from which a pair counts.
+    """
+    close = pairs[pairs.similarity >= threshold]
+    both = pd.concat(
+        [close[["one", "two"]], close[["two", "one"]].set_axis(["one", "two"], axis=1)]
+    )
+    tested = both.one.map(split) == "test"
+    trained = both.two.map(split).isin(["train", "validation"])
+    return int(both.one[tested & trained].nunique())
+
+
+def leak_table(
+    found: Audit, authors_split: pd.Series | None, threshold: float, seed: int = 0
+) -> dict[str, int | None]:
+    """Counts the leaks of the ways to split.
+
+    Returns:
+        Test photos with a near-duplicate in train: `random`, `authors` (None for photos that are
+        not TrashNet's), `grouped` (by object), and `hub_rows`, a random split of the table that
+        the Hub builds by itself, in which every photo stands twice (its rows, not photos).
+    """
+    facts = found.facts
+    alone = pd.Series(np.arange(len(facts)))
+    classes = sorted(facts.label.unique())
+    random = divide(facts.label, alone, classes, seed)[0]
+    grouped = divide(facts.label, facts.group, classes, seed)[0]
+    return {
+        "random": leaks(found.pairs, pd.Series(random, index=facts.file), threshold),
+        "authors": None if authors_split is None else leaks(found.pairs, authors_split, threshold),
+        "grouped": leaks(found.pairs, pd.Series(grouped, index=facts.file), threshold),
+        "hub_rows": _hub_leaks(found, threshold, seed),
+    }
+
+
+def _hub_leaks(found: Audit, threshold: float, seed: int) -> int:
+    files, labels = found.facts.file, found.facts.label
+    first, second = files + "#1", files + "#2"
+    rows = pd.concat([first, second], ignore_index=True)
+    twice = pd.concat([labels, labels], ignore_index=True)
+    split = divide(twice, pd.Series(np.arange(len(rows))), sorted(labels.unique()), seed)[0]
+    twins = pd.DataFrame({"one": first, "two": second, "similarity": 1.0})
+    copies = [
+        found.pairs.assign(one=found.pairs.one + a, two=found.pairs.two + b)
+        for a in ("#1", "#2")
+        for b in ("#1", "#2")
+    ]
+    return leaks(pd.concat([twins, *copies]), pd.Series(split, index=rows), threshold)
+
+
+def summarise(
+    found: Audit, scanned: pd.DataFrame, authors_split: pd.Series | None
+) -> dict[str, Any]:
+    """Returns what the `audit` command prints."""
+    sizes = found.facts.group.value_counts()
+    duplicates = exact_duplicates(scanned)
+    conflicted = set(found.facts.file[found.facts.flag.str.contains("conflict")])
+    flagged = found.facts.flag[found.facts.flag != ""].str.split(";").explode()
+    by_threshold: dict[str, Any] = {}
+    # Too few photos to split leak nothing; everything else still holds.
+    with contextlib.suppress(DataError):
+        by_threshold = {
+            f"{threshold:.2f}": {
+                "pairs": int((found.pairs.similarity >= threshold).sum()),
+                **leak_table(found, authors_split, threshold),
+            }
+            for threshold in THRESHOLDS
+        }
+    at_threshold = dict(by_threshold.get(f"{SAME_OBJECT:.2f}", {}))
+    at_threshold.pop("pairs", None)
+    return {
+        "photos": len(found.facts),
+        "threshold": SAME_OBJECT,
+        "exact_duplicates": duplicates,
+        "conflicts": [files for files in duplicates if set(files) & conflicted],
+        "near_duplicate_pairs": int((found.pairs.similarity >= SAME_OBJECT).sum()),
+        "groups": int((sizes > 1).sum()),
+        "grouped_photos": int(sizes[sizes > 1].sum()),
+        "largest_group": int(sizes.max()),
+        "leaks": at_threshold or None,
+        "leaks_by_threshold": by_threshold,
+        "flags": {name: int(n) for name, n in flagged.value_counts().sort_index().items()},
+    }
+
+
+def manifest(found: Audit, scanned: pd.DataFrame, authors_split: pd.Series) -> pd.DataFrame:
+    """Returns the facts about TrashNet that the package ships, one row a photo, no pixels."""
+    facts = found.facts.merge(scanned[["file", *QUALITIES]], on="file")
+    split, fold = divide(facts.label, facts.group, sorted(facts.label.unique()), seed=0)
+    authors = authors_split.reindex(facts.file).to_numpy()
+    facts = facts.assign(authors_split=authors, split=split, fold=fold)
+    order = ["file", "label", "authors_split", "group", "flag", "split", "fold", *QUALITIES]
+    return facts[order].round(dict.fromkeys(QUALITIES, 4))
