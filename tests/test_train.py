@@ -110,6 +110,7 @@ def test_the_run_directory_is_complete(trained: Run) -> None:
     names = {p.relative_to(trained.path).as_posix() for p in trained.path.rglob("*")}
     assert names == {
         "config.json",
+        "index.parquet",
         "status.json",
         "metrics.jsonl",
         "checkpoint",
