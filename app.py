@@ -1,8 +1,8 @@
 """Home: what this is, how good the latest model is, and the way in."""
 
-import pandas as pd
 import streamlit as st
 
+from pages.sections.run_table import runs_frame
 from pages.shared import loaders
 from pages.shared.answers import render_answer
 from pages.shared.page import page_header, page_link
@@ -16,7 +16,7 @@ def render_intro() -> None:
     """Says what this is in a sentence."""
     st.title(":material/recycling: TrashNet Explorer")
     st.markdown(
-        "Look at 2,527 photos of waste, train a classifier on them, see where it fails, "
+        "Look at TrashNet's 2,527 photos of waste, train a classifier on them, see where it fails, "
         "and ask it about a photo of your own."
     )
 
@@ -44,13 +44,18 @@ def render_figures(run: Run | None, photos: Photos | None) -> None:
             st.metric("Classes", len(photos.classes), "one folder each", help=names, **look)
 
 
-def render_drop_zone(run: Run | None) -> None:
-    """Answers a photo right here."""
+def render_drop_zone(run: Run | None, photos: Photos | None) -> None:
+    """Answers a photo right here; where nothing can answer yet, links to what is missing."""
+    if photos is None and run is None:
+        st.info("There are no photos on this machine yet.", icon=":material/photo_library:")
+        page_link("pages/1_Dataset.py", "Get photos", ":material/download:")
+        return
     if run is None:
         st.info(
             "Train a first model and this page will answer your photos.",
             icon=":material/center_focus_strong:",
         )
+        page_link("pages/2_Training.py", "Start a training", ":material/play_arrow:")
         return
     upload = st.file_uploader("What is this? Drop a photo of waste", key="home_photo")
     if upload is not None:
@@ -111,10 +116,11 @@ def render_latest_runs() -> None:
     if rows:
         st.subheader("Latest runs")
         st.dataframe(
-            pd.DataFrame(rows)[["run", "state", "epoch", "epochs", "test_accuracy", "started"]],
+            runs_frame(rows)[["run", "state", "epoch", "epochs", "test_accuracy", "started"]],
+            placeholder="–",
             hide_index=True,
             column_config={
-                "test_accuracy": st.column_config.NumberColumn("test accuracy", format="percent"),
+                "test_accuracy": st.column_config.NumberColumn("test accuracy", format="%.1f %%"),
                 "started": st.column_config.DatetimeColumn("started", format="distance"),
             },
         )
@@ -132,7 +138,7 @@ def main() -> None:
     finished = loaders.finished_runs()
     run = finished[0] if finished else None
     render_figures(run, photos)
-    render_drop_zone(run)
+    render_drop_zone(run, photos)
     render_cards(run, photos)
     render_latest_runs()
 

@@ -8,9 +8,11 @@ from pages.shared.widgets import accuracy_text, pick_run, warn_of_samples
 
 page_header("Evaluation", "Where does it fail, and why?")
 
-with st.container(horizontal=True, vertical_alignment="bottom"):
+left, right = st.columns([3, 2], vertical_alignment="bottom")
+with left:
     run = pick_run("evaluation_run")
-    evaluation = run.evaluation()
+evaluation = run.evaluation()
+with right:
     split = st.segmented_control(
         "Photos",
         [s for s in ("test", "validation", "train") if s in evaluation["splits"]],
@@ -38,7 +40,7 @@ with st.container(horizontal=True):
     st.metric(
         "Sure on",
         f"{figures['coverage']:.0%}",
-        "right on " + ("none" if answered is None else f"{answered:.0%}") + " of these",
+        "never sure enough" if answered is None else f"right on {answered:.0%} of these",
         **quiet,
         help="Photos answered above the threshold chosen on validation.",
     )

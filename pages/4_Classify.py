@@ -2,16 +2,19 @@
 
 import streamlit as st
 
+from pages.shared import loaders
 from pages.shared.answers import render_answer
 from pages.shared.page import page_header
 from pages.shared.widgets import pick_run, warn_of_samples
 
 page_header("Classify", "What is this?")
+if not loaders.finished_runs():  # an answer is promised only where there is a model
+    pick_run("classify_run")
 uploads = st.file_uploader(
     "Drop photos of waste, or take one with your phone",
     accept_multiple_files=True,
     key="classify_photos",
-    help="JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF. Nothing you upload is kept.",
+    help="JPEG, PNG, WebP, AVIF, BMP, GIF or TIFF. Nothing you upload is kept.",
 )
 run = pick_run("classify_run")
 warn_of_samples(run)

@@ -9,6 +9,8 @@ _COLOURS = ("#E69F00", "#56B4E9", "#0072B2", "#009E73", "#CC79A7", "#7F7F7F")
 _MORE_COLOURS = ("#D55E00", "#8C6BB1", "#A6761D", "#66A61E", "#1B9E9E", "#B2182B")
 _TRAIN, _VALIDATION = "#56B4E9", "#E69F00"
 _SPLIT_ALPHA = {"train": 1.0, "validation": 0.6, "test": 0.35}
+_TEXT = "#6F7A75"
+"""A grey that is read on the light page (4.3 : 1) as on the dark one (4.5 : 1)."""
 _GRID = "rgba(128, 128, 128, 0.25)"
 _SCALE = [[0.0, "rgba(0, 114, 178, 0.0)"], [1.0, "rgba(0, 114, 178, 0.95)"]]
 
@@ -133,13 +135,13 @@ def confusion(
         x=[predicted for _, predicted in cells],
         y=[true for true, _ in cells],
         mode="markers",
-        marker={"symbol": "square", "size": 44, "color": "rgba(0, 0, 0, 0)"},
+        marker={"symbol": "square", "size": 40, "color": "rgba(0, 0, 0, 0)"},
         customdata=[(classes[true], classes[predicted]) for true, predicted in cells],
         text=[f"{matrix[t][p]} photos, {shares[t][p]:.0%} of {classes[t]}" for t, p in cells],
         hovertemplate="true %{customdata[0]}, predicted %{customdata[1]}: %{text}<extra></extra>",
         showlegend=False,
         # What is not clicked stays as it is.
-        selected={"marker": {"color": "rgba(213, 94, 0, 0.35)"}},
+        selected={"marker": {"opacity": 0}},
         unselected={"marker": {"opacity": 0}},
     )
     for true, predicted in cells:
@@ -216,7 +218,15 @@ def _finish(figure: go.Figure, title: str | None, grid: str = "xy") -> go.Figure
         paper_bgcolor="rgba(0, 0, 0, 0)",
         plot_bgcolor="rgba(0, 0, 0, 0)",
         bargap=figure.layout.bargap or 0.25,
+        hoverlabel={"bgcolor": "#0F1A16", "font": {"color": "#FFFFFF"}},
     )
-    figure.update_xaxes(automargin=True, fixedrange=True, gridcolor=_GRID, showgrid="x" in grid)
-    figure.update_yaxes(automargin=True, fixedrange=True, gridcolor=_GRID, showgrid="y" in grid)
+    axes = {
+        "automargin": True,
+        "fixedrange": True,
+        "gridcolor": _GRID,
+        "tickfont": {"color": _TEXT},
+        "title": {"font": {"color": _TEXT}},
+    }
+    figure.update_xaxes(**axes, showgrid="x" in grid)
+    figure.update_yaxes(**axes, showgrid="y" in grid)
     return figure

@@ -116,7 +116,8 @@ def _decode(source: Source, longest: int | None = None) -> Image.Image:
         return photo if turn is None else photo.transpose(turn)
     except UnidentifiedImageError as error:
         raise PhotoError(
-            f"{name} is not a picture that can be read: use JPEG, PNG, WebP, BMP, GIF or TIFF."
+            f"{name} is not a picture that can be read; "
+            "use JPEG, PNG, WebP, AVIF, BMP, GIF or TIFF."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(

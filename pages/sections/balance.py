@@ -29,13 +29,13 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
             config={"displayModeBar": False},
             alt=title,
         )
-    table = counts.T.assign(all=counts.sum(), share=share, weight=weights)
+    table = counts.T.assign(all=counts.sum(), share=100 * share, weight=weights)
     with right:
         st.dataframe(
             table,
             height=38 + 35 * len(table),
             column_config={
-                "share": st.column_config.NumberColumn("share", format="percent"),
+                "share": st.column_config.NumberColumn("share", format="%.1f %%"),
                 "weight": st.column_config.NumberColumn(
                     "weight", format="%.2f ×", help="weight of a photo in the training loss"
                 ),

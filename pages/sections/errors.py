@@ -76,7 +76,7 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
     st.markdown(f"**{what}**, the surest first.")
     if rows.empty:
         return
-    first, last = paged(rows, "evaluation_page", per_page=24)
+    first, last = paged(rows.file, "evaluation_page", per_page=24)
     shown = rows.iloc[first:last]
     captions = [
         f"**{row.label}** taken for **{row.predicted}**, {row.confidence:.0%}"

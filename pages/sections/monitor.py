@@ -31,14 +31,10 @@ def render() -> None:
             icon=":material/model_training:",
         )
         return
-    run = loaders.active_run() or _latest(runs)
+    chosen = st.session_state.get("training_run")
+    run = next((r for r in runs if r.id == chosen), None) or loaders.active_run() or runs[0]
     refresh = REFRESH_SECONDS if run.status().is_active else None
     st.fragment(_render_run, run_every=refresh)(run)
-
-
-def _latest(runs: list[Run]) -> Run:
-    chosen = st.session_state.get("training_run")
-    return next((run for run in runs if run.id == chosen), runs[0])
 
 
 def _render_run(run: Run) -> None:

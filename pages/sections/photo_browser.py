@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.shared.widgets import paged, photo_grid
 from trashnet.data import Photos
-from trashnet.index import SPLITS
+from trashnet.index import EXCLUDED, SPLITS
 
 
 def render(photos: Photos, index: pd.DataFrame) -> None:
@@ -19,7 +19,11 @@ def render(photos: Photos, index: pd.DataFrame) -> None:
             bind="query-params",
         )
         splits = st.pills(
-            "Part", SPLITS, selection_mode="multi", key="dataset_part", bind="query-params"
+            "Part",
+            [*SPLITS, EXCLUDED],
+            selection_mode="multi",
+            key="dataset_part",
+            bind="query-params",
         )
         text = st.text_input(
             "File name",
@@ -38,7 +42,7 @@ def render(photos: Photos, index: pd.DataFrame) -> None:
     if chosen.empty:
         st.info("No photo fits these filters; take one away.", icon=":material/filter_alt_off:")
         return
-    first, last = paged(chosen, "dataset_page")
+    first, last = paged(chosen.file, "dataset_page")
     rows = chosen.iloc[first:last]
     photo_grid(
         photos.root,

@@ -15,7 +15,7 @@ def render(run: Run, figures: dict[str, Any], split: str) -> None:
         name: st.column_config.ProgressColumn(name, format="%.3f", min_value=0, max_value=1)
         for name in ("precision", "recall", "f1")
     }
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns([2, 1], gap="large")
     with left:
         st.dataframe(table, column_config=score, height=38 + 35 * len(table))
         st.caption(

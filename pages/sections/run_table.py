@@ -1,10 +1,20 @@
 """Training, runs: every run on this machine, newest first."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
 from trashnet.runs import describe
+
+
+def runs_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Returns rows of `describe` as a table, accuracies in percent."""
+    table = pd.DataFrame(rows)
+    accuracies = ["validation_accuracy", "test_accuracy"]
+    table[accuracies] = 100 * table[accuracies].astype(float)
+    return table
 
 
 def render() -> None:
@@ -14,16 +24,17 @@ def render() -> None:
         return
     st.subheader("Runs")
     chosen = st.dataframe(
-        pd.DataFrame(rows),
+        runs_frame(rows),
+        placeholder="–",
         key="training_table",
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
         column_config={
             "validation_accuracy": st.column_config.NumberColumn(
-                "validation accuracy", format="percent"
+                "validation accuracy", format="%.1f %%"
             ),
-            "test_accuracy": st.column_config.NumberColumn("test accuracy", format="percent"),
+            "test_accuracy": st.column_config.NumberColumn("test accuracy", format="%.1f %%"),
             "started": st.column_config.DatetimeColumn(format="distance"),
             "seconds": st.column_config.NumberColumn(format="%d s"),
         },

@@ -25,9 +25,9 @@ def render_answer(run: Run, content: bytes, key: str) -> None:
     except TrashnetError as error:
         st.error(str(error), icon=":material/broken_image:")
         return
-    left, right = st.columns([2, 3], gap="large", vertical_alignment="center")
+    left, right = st.columns([2, 3], vertical_alignment="center")
     wide = Image.open(io.BytesIO(picture)).width
-    left.image(picture, width=min(wide, 480), alt="the photo you uploaded")
+    left.image(picture, width=min(wide, 360), alt="the photo you uploaded")
     with right:
         if prediction.sure:
             st.subheader(f"{prediction.label.capitalize()}, {prediction.confidence:.0%}")

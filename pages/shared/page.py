@@ -26,6 +26,8 @@ def page_header(name: str, question: str) -> None:
         page_title="TrashNet Explorer" if name == "Home" else f"{name} · TrashNet Explorer",
         page_icon="♻️",  # a Material icon would be fetched from Google by every visitor
         layout="wide",
+        # On a phone the menu lies over the page, so it must not stay open from page to page.
+        initial_sidebar_state="collapsed" if is_phone() else "auto",
     )
     try:
         loaders.env()
@@ -41,6 +43,11 @@ def page_header(name: str, question: str) -> None:
     if name != "Home":
         st.title(name)
         st.caption(question)
+
+
+def is_phone() -> bool:
+    """Whether the visitor's browser says that it runs on a phone."""
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
 
 
 def page_link(path: str, label: str, icon: str | None = None) -> None:

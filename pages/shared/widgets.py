@@ -9,6 +9,7 @@ import streamlit as st
 from pages.shared import loaders
 from pages.shared.page import page_link
 from trashnet.errors import PhotoError
+from trashnet.files import digest
 from trashnet.runs import Run
 
 
@@ -60,22 +61,20 @@ def photo_grid(root: Path, files: Sequence[str], captions: Sequence[str], width:
             with st.container(width=width, gap=None):
                 try:
                     picture = loaders.thumb(root, file, 2 * width)
-                    st.image(picture, width=width, alt=f"{file}: {caption}")
+                    st.image(picture, width=width, alt=f"{file}: {caption.replace('**', '')}")
                 except (OSError, PhotoError):
                     st.caption(":material/broken_image: photo not on this machine")
                 st.caption(caption)
 
 
-def paged(files: Sequence[Any], key: str, per_page: int = 60) -> tuple[int, int]:
+def paged(files: Sequence[str], key: str, per_page: int = 60) -> tuple[int, int]:
     """Lets a person page through a long list; returns the slice to show."""
     pages = max(1, -(-len(files) // per_page))
     page = 1
     if pages > 1:
         with st.container(horizontal=True, vertical_alignment="center"):
-            # A list that got shorter must not leave the person on a page that is gone.
-            if st.session_state.get(key, 1) > pages:
-                st.session_state[key] = 1
-            page = st.pagination(pages, key=key)
+            # Another list is another widget, so it starts on its first page.
+            page = st.pagination(pages, key=f"{key}_{digest(''.join(files))}")
             first = (page - 1) * per_page
             st.caption(f"{first + 1:,}–{min(first + per_page, len(files)):,} of {len(files):,}")
     return (page - 1) * per_page, page * per_page
