@@ -1,0 +1,53 @@
+"""Every command the documents print runs as it stands, shortened where it would take long."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Training, run_command
+
+from trashnet.data import Photos
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONG = {"train": ["--epochs", "1", "--image-size", "32", "--tracking", "off"]}
+NEEDS_THE_HUB = "--fetch"
+
+
+def printed_commands() -> list[str]:
+    """Returns the `python -m trashnet` lines of all bash blocks, each once."""
+    text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return sorted({line for line in lines if line.startswith("python -m trashnet ")})
+
+
+@pytest.fixture(scope="module")
+def home(training: Training, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a finished run, in which the commands may do what they like."""
+    return Path(shutil.copytree(training.env.home, tmp_path_factory.mktemp("docs") / "home"))
+
+
+def test_there_are_commands_to_run() -> None:
+    assert len(printed_commands()) >= 8
+
+
+@pytest.mark.parametrize("line", printed_commands())
+def test_a_printed_command_runs(
+    line: str, home: Path, training: Training, sample_photos: Photos
+) -> None:
+    stand_ins = {
+        "RUN": training.run.id,
+        "photo.jpg": str(sample_photos.root / "glass" / "glass1.jpg"),
+        "glass/glass115.jpg": "glass/glass1.jpg",  # the samples have fewer
+        "FILE": "out.csv",
+    }
+    words = [stand_ins.get(word, word) for word in shlex.split(line)[3:]]
+    words += LONG.get(words[0], [])
+    code, output, errors = run_command(home, *words, TRASHNET_DATA=str(sample_photos.root))
+    if NEEDS_THE_HUB in words:  # the tests are offline, so it says what to do instead
+        assert code == 2 and "use the sample pictures" in errors
+    else:
+        assert code == 0, errors
+        assert output.strip()
