@@ -116,11 +116,23 @@ def render_latest_runs() -> None:
     if rows:
         st.subheader("Latest runs")
         st.dataframe(
-            runs_frame(rows)[["run", "state", "epoch", "epochs", "test_accuracy", "started"]],
+            runs_frame(rows)[
+                [
+                    "run",
+                    "state",
+                    "epoch",
+                    "epochs",
+                    "test_accuracy",
+                    "test_photos",
+                    "data",
+                    "started",
+                ]
+            ],
             placeholder="–",
             hide_index=True,
             column_config={
                 "test_accuracy": st.column_config.NumberColumn("test accuracy", format="%.1f %%"),
+                "test_photos": st.column_config.NumberColumn("n"),
                 "started": st.column_config.DatetimeColumn("started", format="distance"),
             },
         )

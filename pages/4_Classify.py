@@ -16,9 +16,11 @@ uploads = st.file_uploader(
     key="classify_photos",
     help="JPEG, PNG, WebP, AVIF, BMP, GIF or TIFF. Nothing you upload is kept.",
 )
+answers = st.container()  # above the picker: on a phone the answer comes first
 run = pick_run("classify_run")
 warn_of_samples(run)
-for number, upload in enumerate(uploads):
-    with st.container(border=True):
-        st.caption(upload.name.replace("`", "'"))
-        render_answer(run, upload.getvalue(), f"classify_{number}")
+with answers:
+    for number, upload in enumerate(uploads):
+        with st.container(border=True):
+            st.caption(upload.name.replace("`", "'"))
+            render_answer(run, upload.getvalue(), f"classify_{number}")

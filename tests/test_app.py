@@ -138,7 +138,7 @@ def test_sample_pictures_are_one_press_away(env: Environment) -> None:
     page = open_page("Dataset")
     page.button(key="photos_draw").click()
     run(page)
-    assert len(page.button) == 0
+    assert [button.key for button in page.button] == ["photos_instead"]  # the way to real ones
     assert metrics(page)["Pictures"].value == "240"
     assert "sample pictures, not photos" in words(page)
     page.session_state["dataset_tab"] = page.tabs[1].label
@@ -417,8 +417,8 @@ def test_choosing_a_run_in_the_table_shows_it(
     newer.write_status(state="stopped")
     page = open_page("Training")
     assert newer.id in page.subheader[1].value
-    page.session_state["training_table"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
-    run(page)
+    (table,) = page.dataframe
+    select(page, table.proto.id, {"rows": [1], "columns": [], "cells": []})
     assert trained.id in page.subheader[1].value
 
 
@@ -468,8 +468,13 @@ def click_cell(page: AppTest, true: str, predicted: str) -> None:
     """Sends what a browser sends after a click on the matrix; AppTest has no clicks on charts."""
     (chart,) = [c for c in page.get("plotly_chart") if c.proto.id.endswith("evaluation_matrix")]
     selection = {"points": [{"customdata": [true, predicted]}], "point_indices": [0]}
+    select(page, chart.proto.id, selection)
+
+
+def select(page: AppTest, widget: str, selection: dict[str, Any]) -> None:
+    """Sends the selection in a chart or table as a browser does, so that its callback runs."""
     states = page._tree.get_widget_states()
-    states.widgets.add(id=chart.proto.id, string_value=json.dumps({"selection": selection}))
+    states.widgets.add(id=widget, string_value=json.dumps({"selection": selection}))
     page._run(states)
     assert [e.value for e in page.exception] == []
 

@@ -154,8 +154,10 @@ def test_runs_are_listed(
     (row,) = json.loads(capfd.readouterr().out)
     assert set(row) == {
         "run",
+        "data",
         "model",
         "state",
+        "test_photos",
         "epoch",
         "epochs",
         "validation_accuracy",
@@ -313,7 +315,7 @@ MISTAKES = {
     "stop dead": "The run dead is not being trained; its state is lost.",
     "stop nothing": "There is no run 'nothing'",
     "classify photo.jpg --run nothing": "There is no run 'nothing'",
-    "classify photo.jpg --run done": "The run done has no model yet",
+    "classify photo.jpg --run done": "The run done has no evaluation yet",
 }
 
 
@@ -373,3 +375,13 @@ def test_data_knows_trashnet(real_photos: Photos, command: Callable[..., Any]) -
     assert list(result["classes"].values()) == [403, 501, 410, 594, 482, 137]
     sizes = {split: sum(counts.values()) for split, counts in result["splits"].items()}
     assert sizes == {"train": 1768, "validation": 328, "test": 431}
+
+
+@pytest.mark.parametrize(
+    "words", [["--exclude"], ["glass/glass1.jpg"], ["glass/glass1.jpg", "--undo"], ["--keep"]]
+)
+def test_half_a_review_decision_is_a_mistake(
+    command: Any, sample_photos: Photos, words: list[str]
+) -> None:
+    code, output, errors = command("review", "--data", sample_photos.root, *words)
+    assert (code, output) == (2, "") and "Name a photo together with" in errors

@@ -151,7 +151,7 @@ def test_the_answer_comes_first_among_the_probabilities() -> None:
 @pytest.mark.parametrize("metric", ["loss", "accuracy"])
 def test_curves_show_train_and_validation_on_an_axis_that_stays(n: int, metric: str) -> None:
     figure = training_curves(epochs(n) if n else pd.DataFrame(), metric, 50)
-    assert [t.name for t in figure.data] == ["train", "validation"]
+    assert [t.name for t in figure.data] == ["train, augmented", "validation"]
     assert [len(t.x) for t in figure.data] == [n, n]
     assert list(figure.layout.xaxis.range) == [0.5, 50.5]
     assert figure.layout.title.text == metric.capitalize()

@@ -1,5 +1,6 @@
 """The index: every object on one side, conflicts left out, decisions honoured."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -178,12 +179,26 @@ def test_decisions_are_honoured_and_leave_the_rest_where_it_was() -> None:
 
     after = make_index(photos, scanned, "random", decisions=decisions)
 
-    assert after.split[0] in ("train", "test") and after.label[0] == "paper"
+    plain = make_index(photos, scanned, "random", exclude_conflicts=False)
+    assert after.split[0] == plain.split[0] != EXCLUDED and after.label[0] == "paper"
     assert after.original_label[0] == "glass" and after.unreviewed_split[0] == EXCLUDED
     assert after.split[5] == EXCLUDED and after.unreviewed_split[5] == before.split[5]
     rest = ~after.file.isin(decisions)
     assert (after[rest].split == before[rest].split).all()
     assert after.split[50] == before.split[50]
+
+
+@pytest.mark.parametrize("way", ["object", "authors"])
+def test_a_conflict_that_is_vouched_for_returns_to_the_side_of_its_object(way: str) -> None:
+    scanned = table(trashnet_facts().label.tolist()).assign(file=trashnet_facts().index)
+    keys = dict(zip(trashnet_facts().index, scanned.sha256, strict=True))
+    twins = {"plastic/plastic152.jpg": "glass/glass176.jpg"}
+    scanned["sha256"] = [keys[twins.get(file, file)] for file in scanned.file]
+    decisions = {file: Decision(file, "keep") for pair in twins.items() for file in pair}
+    groups = trashnet_facts().group
+    kept = make_index(photos_of(scanned), scanned, way, 1, groups, decisions=decisions)
+    plain = make_index(photos_of(scanned), scanned, way, 1, groups, exclude_conflicts=False)
+    assert (kept.split == plain.split).all()
 
 
 # ---- oddities ----
@@ -249,3 +264,19 @@ def test_sample_pictures_are_their_own_objects(sample_photos: Photos, env: Envir
         assert row["file"].split("/")[0] == test.features["label"].int2str(row["label"])
         with Image.open(sample_photos.root / row["file"]) as image:
             assert row["image"].tobytes() == image.tobytes()
+
+
+def test_a_photo_that_cannot_be_opened_is_left_out(
+    sample_photos: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def forbidden(path: Path) -> bytes:
+        if path.name == "glass3.jpg":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    mine = dataclasses.replace(sample_photos, source="folder", name="mine")
+    index = load_index(mine, env)
+    assert len(index) == len(mine.files) - 1 and index.attrs["split"] == "random"

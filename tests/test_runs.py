@@ -162,6 +162,8 @@ def test_a_run_in_a_table(run: Run) -> None:
     assert describe(run) == {
         "run": run.id,
         "model": "cnn_baseline",
+        "data": "mine",
+        "test_photos": None,
         "state": "running",
         "epoch": 3,
         "epochs": 7,
@@ -358,7 +360,9 @@ def test_starting_leaves_a_process_of_its_own_that_logs(
         write_status(run, state=state, epoch=3, seconds=9.0, error="the old one", pid=None)
     (run.path / "train.log").write_text("from before\n")
     start(run, env)
-    assert run.status() == Status("waiting", 3, updated=run.status().updated, seconds=9.0)
+    written = json.loads((run.path / "status.json").read_text())
+    assert (written["state"], written["epoch"], written["seconds"]) == ("waiting", 3, 9.0)
+    assert written["pid"] not in (None, os.getpid()) and written["error"] is None
     log = run.path / "train.log"
     deadline = time.time() + 20
     while log.read_text().count("\n") < 2 and time.time() < deadline:
@@ -370,6 +374,37 @@ def test_starting_leaves_a_process_of_its_own_that_logs(
         str(env.home),
         True,  # in a session of its own, so closing the terminal does not end it
     ]
+
+
+def test_a_second_start_is_refused_while_the_first_one_is_starting(
+    env: Environment, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    popen = subprocess.Popen
+    started: list[subprocess.Popen[bytes]] = []
+
+    def slow(*_: object, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(sleeper, **options))
+        return started[-1]
+
+    monkeypatch.setattr(runs.subprocess, "Popen", slow)
+    start(run, env)
+    with pytest.raises(RunError, match="being trained already"):
+        start(run, env)
+    stop(run)
+    assert run.status().state == "stopping"
+    (process,) = started
+    process.kill()
+    process.wait()
+    assert run.status().state == "lost"
+
+
+def test_a_folder_that_is_no_run_is_not_taken_for_a_damaged_one(
+    env: Environment, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(RunError, match="There is no run"):
+        open_run(env.runs, str(tmp_path / "pictures"))
 
 
 def test_every_state_has_its_place() -> None:

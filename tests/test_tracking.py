@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import logging
 import os
 import socket
@@ -259,4 +258,21 @@ def test_the_run_is_named_and_described_as_ours(
     WandbRun(run, dataclasses.replace(env, wandb_key=True))
     assert (given["id"], given["resume"], given["mode"]) == (run.id, "allow", "online")
     assert Path(given["dir"]) == run.path
-    assert json.loads(json.dumps(given["config"])) == run.config
+    assert given["config"]["train_config"] == run.config["train_config"]
+    assert not {"data", "review"} & set(given["config"])  # they name this machine's folders
+
+
+@pytest.mark.parametrize(
+    ("asked", "mode"), [("offline", "offline"), ("off", None), (None, "online")]
+)
+def test_the_environment_may_ask_for_less(
+    make_run: Callable[[str], Run],
+    env: Environment,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str | None,
+    mode: str | None,
+) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(wandb, "init", lambda **k: given.update(k) or SimpleNamespace())
+    WandbRun(make_run("auto"), dataclasses.replace(env, wandb_key=True, wandb_mode=asked))
+    assert given.get("mode") == mode

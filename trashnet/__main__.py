@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     quiet_tensorflow()
     try:
         env = environment()
-        if options.data is not None:
+        if getattr(options, "data", None) is not None:
             env = dataclasses.replace(env, data=absolute(options.data))
         # Libraries print too (the LiteRT converter does); stdout is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
@@ -106,12 +106,15 @@ def _audit(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
 
 
 def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
+    action = "relabel" if options.relabel else "exclude" if options.exclude else None
+    action = "keep" if options.keep else action
+    if (options.photo is None) != (action is None):
+        raise ConfigError("Name a photo together with --keep, --exclude or --relabel CLASS.")
     photos = find_photos(env)
     review = index.review_of(photos, env)
     if options.undo:
         review.undo()
-    elif options.photo is not None:
-        action = "relabel" if options.relabel else "exclude" if options.exclude else "keep"
+    elif action is not None:
         review.decide(
             options.photo,
             action,
@@ -211,9 +214,15 @@ def _report(run: runs.Run, split: str) -> dict[str, Any]:
 def _classify(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
     from trashnet.predict import Classifier, picture_paths
 
-    classifier = Classifier(_chosen_run(options.run, env))
+    run = _chosen_run(options.run, env)
+    classifier = Classifier(run)
+    drawn = ", which was trained on drawn sample pictures" if run.is_sample else ""
+    logging.info("answered by %s%s", run.id, drawn)
+    paths = picture_paths(options.photo)
+    if not paths:
+        raise PhotoError(f"There are no pictures in {', '.join(options.photo)}.")
     answers = []
-    for path in picture_paths(options.photo):
+    for path in paths:
         try:
             answers.append({"file": str(path), **classifier.classify(path).to_dict()})
         except PhotoError as error:
@@ -226,9 +235,10 @@ def _classify(options: argparse.Namespace, env: Environment) -> list[dict[str, A
 def _chosen_run(name: str | None, env: Environment) -> runs.Run:
     if name is not None:
         return runs.open_run(env.runs, name)
-    for run in runs.list_runs(env.runs):
-        if run.is_finished:
-            return run
+    finished = [run for run in runs.list_runs(env.runs) if run.is_finished]
+    # The latest that knows photos; drawn pictures only where there is nothing else.
+    for run in sorted(finished, key=lambda run: run.is_sample):
+        return run
     raise RunError("There is no finished run yet; train one with 'python -m trashnet train'.")
 
 
@@ -292,9 +302,19 @@ def _show_report(result: dict[str, Any]) -> None:
         )
 
 
-def _show_rows(result: list[dict[str, Any]]) -> None:
+def _show_runs(result: list[dict[str, Any]]) -> None:
+    if not result:
+        print("no runs yet")
+        return
+    print(f"{'run':36} {'state':9} {'epoch':>9} {'validation':>10} {'test':>7} {'n':>5}  data")
     for row in result:
-        print("  ".join(f"{key} {value}" for key, value in row.items()))
+        scores = [row["validation_accuracy"], row["test_accuracy"]]
+        validation, test = ("–" if score is None else f"{score:.1%}" for score in scores)
+        epoch = f"{row['epoch']}/{row['epochs']}"
+        print(
+            f"{row['run']:36} {row['state']:9} {epoch:>9} {validation:>10} {test:>7} "
+            f"{row['test_photos'] or '–':>5}  {row['data']}"
+        )
 
 
 def _show_answers(result: list[dict[str, Any]]) -> None:
@@ -347,9 +367,9 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, command: Any, show: Any, help: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help)
         sub.add_argument("--json", action="store_true", help="print one JSON document")
-        sub.add_argument(
-            "--data", metavar="PATH", help="folder of class folders or zip (default: TRASHNET_DATA)"
-        )
+        if name in ("data", "audit", "review", "train"):
+            what = "folder of class folders or zip (default: TRASHNET_DATA)"
+            sub.add_argument("--data", metavar="PATH", help=what)
         sub.set_defaults(command=command, show=show)
         return sub
 
@@ -372,7 +392,7 @@ def _parser() -> argparse.ArgumentParser:
     review = add("review", _review, _show_review, "keep, exclude or relabel photos")
     review.add_argument("photo", nargs="?", metavar="FILE", help="the photo, as glass/glass1.jpg")
     decision = review.add_mutually_exclusive_group()
-    decision.add_argument("--keep", action="store_true", help="keep it (the default)")
+    decision.add_argument("--keep", action="store_true", help="keep it although it is flagged")
     decision.add_argument("--exclude", action="store_true", help="leave it out of every split")
     decision.add_argument("--relabel", metavar="CLASS", help="give it another class")
     decision.add_argument("--undo", action="store_true", help="take the last decision back")
@@ -387,7 +407,7 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument("run", metavar="RUN", help="run id or directory")
     stop = add("stop", _stop, lambda r: print(f"{r['run']} is stopping"), "stop a training")
     stop.add_argument("run", metavar="RUN", help="run id or directory")
-    add("runs", _runs, _show_rows, "list the runs, newest first")
+    add("runs", _runs, _show_runs, "list the runs, newest first")
     evaluate = add("evaluate", _evaluate, _show_report, "report a finished run")
     evaluate.add_argument("run", metavar="RUN", help="run id or directory")
     evaluate.add_argument("--split", default="test", help="train, validation or test")

@@ -116,12 +116,14 @@ class Environment:
         home: Folder for photos, caches and runs.
         data: Folder of class folders, or zip, to use instead of the fetched photos.
         wandb_key: Whether Weights & Biases can be reached with a key.
+        wandb_mode: What `WANDB_MODE` asks for (`online`, `offline`, `off`), or None.
         hub_offline: Whether the Hugging Face Hub must not be tried.
     """
 
     home: Path
     data: Path | None = None
     wandb_key: bool = False
+    wandb_mode: str | None = None
     hub_offline: bool = False
 
     @property
@@ -167,8 +169,12 @@ def environment() -> Environment:
         home=path,
         data=absolute(data) if data else None,
         wandb_key=bool(os.environ.get("WANDB_API_KEY")) or _netrc_has_wandb(),
+        wandb_mode=_WANDB_MODES.get(os.environ.get("WANDB_MODE", "").lower()),
         hub_offline=os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"},
     )
+
+
+_WANDB_MODES = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}
 
 
 def absolute(path: str) -> Path:

@@ -77,7 +77,7 @@ def training_curves(epochs: pd.DataFrame, metric: str, total: int) -> go.Figure:
     """
     figure = go.Figure()
     for column, name, colour in (
-        (metric, "train", _TRAIN),
+        (metric, "train, augmented", _TRAIN),
         (f"val_{metric}", "validation", _VALIDATION),
     ):
         figure.add_scatter(

@@ -100,6 +100,7 @@ def make_index(
     index["flag"] = flags(index)
     index["original_label"] = index.label
     index["split"], index["fold"] = _divide(photos, index, split, seed, groups)
+    dealt = index.split.copy()
     if exclude_conflicts:
         index.loc[index.flag.str.contains("conflict"), "split"] = EXCLUDED
     index["unreviewed_split"] = index.split
@@ -107,18 +108,10 @@ def make_index(
         row = index.file == file
         if decision.action == "relabel":
             index.loc[row, "label"] = decision.label
-        index.loc[row, "split"] = _reviewed_split(index[row], decision)
+        # A conflicting photo that somebody vouched for goes back to where it was dealt.
+        index.loc[row, "split"] = EXCLUDED if decision.action == "exclude" else dealt[row]
     index.attrs["split"] = split
     return index
-
-
-def _reviewed_split(row: pd.DataFrame, decision: Decision) -> Any:
-    """A conflicting photo that somebody vouched for goes back to where its fold puts it."""
-    if decision.action == "exclude":
-        return EXCLUDED
-    if (row.split == EXCLUDED).all():
-        return "test" if (row.fold == 0).all() else "train"
-    return row.split
 
 
 def _divide(
@@ -229,13 +222,15 @@ def store_groups(facts: pd.DataFrame, scanned: pd.DataFrame, cache_folder: Path)
 
 def groups_path(scanned: pd.DataFrame, cache_folder: Path) -> Path:
     """Where the groups of these very photos are kept."""
-    content = "".join(scanned.file + scanned.sha256)
+    content = "".join(scanned.file + scanned.sha256.fillna(""))  # none: it cannot be opened
     return cache_folder / f"groups-{digest(content)}.parquet"
 
 
 def review_of(photos: Photos, env: Environment) -> Review:
     """Returns the review of a data set; TrashNet has one wherever its photos lie."""
-    name = "trashnet" if photos.is_trashnet else f"{photos.name}-{digest(str(photos.root))}"
+    # A zip is extracted anew when it is touched, so its folder says nothing of its content.
+    key = "".join(photos.files) if photos.source == "zip" else str(photos.root)
+    name = "trashnet" if photos.is_trashnet else f"{photos.name}-{digest(key)}"
     return Review(env.home / "reviews" / f"{name}.json")
 
 

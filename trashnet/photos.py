@@ -109,8 +109,6 @@ def _decode(source: Source, longest: int | None = None) -> Image.Image:
                 # Never below twice the target, so that the resize still does the smoothing.
                 image.draft(None, (2 * longest, 2 * longest))
             image.load()
-            if image.format in _JPEG and _ends_grey(image):
-                raise OSError("its last rows are missing")
             photo = _rgb(image)
             turn = _TURNS.get(_orientation(image))
         return photo if turn is None else photo.transpose(turn)
@@ -150,13 +148,6 @@ def _read(source: Source) -> tuple[str, bytes]:
     if not data:
         raise PhotoError(f"{name} is empty: copy or download it again.")
     return name, data
-
-
-def _ends_grey(image: Image.Image) -> bool:
-    """Whether a JPEG stops early: what is missing is filled with exactly the middle grey."""
-    last = image.crop((0, image.height - 1, *image.size)).getcolors(1)
-    grey = (128,) * len(image.getbands())
-    return bool(last) and last[0][1] in (128, grey) and image.getcolors(1) is None
 
 
 def _orientation(image: Image.Image) -> int:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from trashnet.errors import RunError
 from trashnet.evaluate import probabilities
-from trashnet.files import read_json
 from trashnet.photos import load_photo
 from trashnet.runs import Run
 
@@ -57,10 +56,10 @@ class Classifier:
     """
 
     def __init__(self, run: Run) -> None:
-        evaluation = read_json(run.path / "evaluation.json") or {}
+        evaluation = run.evaluation()  # uncalibrated answers are none
         self.classes = run.classes
-        self.temperature = float(evaluation.get("temperature", 1.0))
-        self.threshold = float(evaluation.get("threshold", 0.0))
+        self.temperature = float(evaluation["temperature"])
+        self.threshold = float(evaluation["threshold"])
         self._model = LiteModel(run.path / "model.tflite")
         self.image_size = self._model.image_size
 

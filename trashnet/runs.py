@@ -11,6 +11,7 @@ app all see the same. Layout of `runs/<run id>/`:
   `evaluation.json`, and `wandb/` when tracking is on.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -134,6 +135,8 @@ class Run:
         if status.is_active and not _is_alive(status):
             error = "The training process ended without a word; resume the run."
             return dataclasses.replace(status, state="lost", error=error)
+        if status.is_active and self.stop_requested:
+            return dataclasses.replace(status, state="stopping")
         return status
 
     def write_status(self, **changes: Any) -> Status:
@@ -324,12 +327,17 @@ def open_run(root: Path, name: str) -> Run:
     """
     candidates = [RELEASED] if name == "released" else [root / name, Path(name)]
     for path in candidates:
-        if name and os.path.isdir(path):  # unlike Path's, False for a name that is too long
+        # Unlike Path's, this is False for a name that is too long.
+        if name and os.path.isdir(path) and (path.parent == root or _looks_like_a_run(path)):
             run = Run(path.resolve())
             _ = run.config  # an incomplete directory is said here, not later
             return run
     known = ", ".join(run.id for run in list_runs(root)[:5]) or "none yet"
     raise RunError(f"There is no run {name!r}; the latest are: {known}.")
+
+
+def _looks_like_a_run(path: Path) -> bool:
+    return (path / "config.json").exists() or (path / "status.json").exists()
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -344,6 +352,8 @@ def describe(run: Run) -> dict[str, Any]:
         "epochs": config.epochs,
         "validation_accuracy": splits.get("validation", {}).get("accuracy"),
         "test_accuracy": splits.get("test", {}).get("accuracy"),
+        "test_photos": splits.get("test", {}).get("n"),
+        "data": run.config["data"]["name"],
         "started": run.config["created"],
         "seconds": round(status.seconds, 1),
     }
@@ -362,7 +372,7 @@ def start(run: Run, env: Environment) -> None:
     clear_stop(run)
     run.write_status(state="waiting", pid=None, process_started=None, error=None)
     with open(run.path / "train.log", "ab") as log:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "trashnet", "resume", str(run.path)],
             cwd=Path(__file__).parent.parent,
             env=env.variables(),
@@ -371,6 +381,10 @@ def start(run: Run, env: Environment) -> None:
             stderr=log,
             start_new_session=True,  # closing the terminal of the app must not end it
         )
+    # Said here, because the process needs seconds to say so itself, and a second press is quicker.
+    with contextlib.suppress(psutil.Error):
+        began = psutil.Process(process.pid).create_time()
+        run.write_status(pid=process.pid, process_started=began)
 
 
 def check_startable(run: Run) -> None:

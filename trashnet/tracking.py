@@ -57,10 +57,10 @@ class WandbRun:
         self._wandb: Any = None
         self._run: Any = None
         mode = run.train_config.tracking
+        if mode == "auto":
+            mode = env.wandb_mode or ("online" if env.wandb_key else "offline")
         if mode == "off":
             return
-        if mode == "auto":
-            mode = "online" if env.wandb_key else "offline"
         if mode == "online" and not env.wandb_key:
             log.warning("No Weights & Biases key was found, so this run is kept offline.")
             mode = "offline"
@@ -80,7 +80,8 @@ class WandbRun:
                 resume="allow",
                 dir=run.path,
                 mode=mode,
-                config=run.config,
+                # No more than the figures need: paths and review notes stay on this machine.
+                config={key: run.config[key] for key in ("train_config", "classes", "versions")},
                 settings=wandb.Settings(
                     init_timeout=_INIT_SECONDS,
                     finish_timeout=_FINISH_SECONDS,

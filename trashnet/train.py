@@ -213,7 +213,8 @@ class _Training:
             _check_loss(scores["val_loss"])  # the last step may be the one that went too far
             values = {
                 "epoch": epoch + 1,
-                "loss": loss,
+                "loss": history.history["cross_entropy"][0],
+                "weighted_loss": loss,
                 "accuracy": history.history["accuracy"][0],
                 **scores,
                 "learning_rate": float(
@@ -244,7 +245,11 @@ class _Training:
         model.compile(
             keras.optimizers.Adam(config.learning_rate),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],  # unweighted, so it compares with validation's
+            # Unweighted, so they compare with validation's.
+            metrics=[
+                "accuracy",
+                keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True),
+            ],
         )
         return model
 
@@ -277,15 +282,19 @@ class _Training:
 
     def _export(self, model: keras.Model) -> None:
         """Writes `model.tflite` and `head.npz`, and checks the export on real photos."""
-        target = self.run.path / "model.tflite"
         content = to_litert(with_feature_map(model))
-        write_atomically(target, lambda path: path.write_bytes(content))
+        some = self.pixels[self.rows("validation")[:64]]
+
+        def write(path: Path) -> None:
+            path.write_bytes(content)
+            check_export(model, LiteModel(path), some)  # what fails it never gets its name
+
+        write_atomically(self.run.path / "model.tflite", write)
         if (head := linear_head(model)) is not None:
             kernel, bias = map(keras.ops.convert_to_numpy, head)
             write_atomically(
                 self.run.path / "head.npz", lambda path: np.savez(path, kernel=kernel, bias=bias)
             )
-        check_export(model, LiteModel(target), self.pixels[self.rows("validation")[:64]])
 
     def _predict(self) -> pd.DataFrame:
         """Answers for every photo through the exported model, as an upload will be answered."""

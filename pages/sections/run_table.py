@@ -23,23 +23,27 @@ def render() -> None:
     if not rows:
         return
     st.subheader("Runs")
-    chosen = st.dataframe(
+    st.dataframe(
         runs_frame(rows),
         placeholder="–",
         key="training_table",
         hide_index=True,
-        on_select="rerun",
+        on_select=lambda: _choose_run(rows),
         selection_mode="single-row",
         column_config={
             "validation_accuracy": st.column_config.NumberColumn(
                 "validation accuracy", format="%.1f %%"
             ),
             "test_accuracy": st.column_config.NumberColumn("test accuracy", format="%.1f %%"),
+            "test_photos": st.column_config.NumberColumn("n", help="test photos"),
             "started": st.column_config.DatetimeColumn(format="distance"),
             "seconds": st.column_config.NumberColumn(format="%d s"),
         },
     )
-    picked = chosen["selection"]["rows"]
-    if picked and st.session_state.get("training_run") != rows[picked[0]]["run"]:
+
+
+def _choose_run(rows: list[dict[str, Any]]) -> None:
+    """Shows the run whose row was chosen; rows are the ones the person saw."""
+    picked = st.session_state["training_table"]["selection"]["rows"]
+    if picked:
         st.session_state["training_run"] = rows[picked[0]]["run"]
-        st.rerun()

@@ -1,5 +1,6 @@
 """Cached ways from files to what pages show. A cache is keyed by the files it was read from."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -56,6 +57,10 @@ def require_photos() -> Photos:
             "figure says anything about waste.",
             icon=":material/draw:",
         )
+        if env().data is None and st.button(
+            "Fetch TrashNet (43 MB) instead", icon=":material/download:", key="photos_instead"
+        ):
+            _get(fetch_trashnet)
     return photos
 
 
@@ -74,10 +79,14 @@ def _offer_photos() -> None:
         "Photos of your own: set `TRASHNET_DATA` to a folder of class folders, or a zip of one, "
         "and start the app again."
     )
-    if not (fetch or draw):
-        return
+    if fetch or draw:
+        _get(fetch_trashnet if fetch else use_samples)
+
+
+def _get(photos_from: Callable[[Environment, Progress], Photos]) -> None:
+    """Gets photos under a progress bar and starts the page again; or says why it cannot."""
     try:
-        (fetch_trashnet if fetch else use_samples)(env(), _bar())
+        photos_from(env(), _bar())
     except TrashnetError as error:
         st.error(str(error), icon=":material/error:")
         st.stop()

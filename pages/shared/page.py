@@ -1,5 +1,7 @@
 """What every page starts with: its set-up, the navigation, and the line of status."""
 
+from typing import Literal
+
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
@@ -26,8 +28,6 @@ def page_header(name: str, question: str) -> None:
         page_title="TrashNet Explorer" if name == "Home" else f"{name} · TrashNet Explorer",
         page_icon="♻️",  # a Material icon would be fetched from Google by every visitor
         layout="wide",
-        # On a phone the menu lies over the page, so it must not stay open from page to page.
-        initial_sidebar_state="collapsed" if is_phone() else "auto",
     )
     try:
         loaders.env()
@@ -36,10 +36,13 @@ def page_header(name: str, question: str) -> None:
         st.stop()
     with st.sidebar:
         st.markdown("### :material/recycling: TrashNet Explorer")
-        for path, label, icon in PAGES:
-            page_link(path, label=label, icon=icon)
-        st.divider()
+        if not is_phone():
+            _render_links("stretch")
+            st.divider()
         _render_status()
+    if is_phone():  # there the sidebar would lie over the page and stay open
+        with st.container(horizontal=True, gap="xsmall"):
+            _render_links("content")
     if name != "Home":
         st.title(name)
         st.caption(question)
@@ -50,10 +53,20 @@ def is_phone() -> bool:
     return "Mobi" in (st.context.headers.get("User-Agent") or "")
 
 
-def page_link(path: str, label: str, icon: str | None = None) -> None:
+def _render_links(width: Literal["stretch", "content"]) -> None:
+    for path, label, icon in PAGES:
+        page_link(path, label, icon, width)
+
+
+def page_link(
+    path: str,
+    label: str,
+    icon: str | None = None,
+    width: Literal["stretch", "content"] = "stretch",
+) -> None:
     """Links to a page; draws plain text where a page runs on its own, without the app."""
     try:
-        st.page_link(path, label=label, icon=icon, width="stretch")
+        st.page_link(path, label=label, icon=icon, width=width)
     except StreamlitAPIException:
         st.markdown(f"{icon or ''} {label}")
 

@@ -43,9 +43,9 @@ def warn_of_samples(run: Run) -> None:
 
 
 def run_label(run: Run) -> str:
-    """Names a run by id, size and length."""
-    config = run.train_config
-    return f"{run.id} · {config.image_size} px · {config.epochs} epochs"
+    """Names a run by id, size, length and data."""
+    config, data = run.train_config, run.config["data"]["name"]
+    return f"{run.id} · {config.image_size} px · {config.epochs} epochs · {data}"
 
 
 def accuracy_text(report: dict[str, Any], split: str) -> str:
