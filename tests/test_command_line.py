@@ -374,7 +374,9 @@ def test_data_knows_trashnet(real_photos: Photos, command: Callable[..., Any]) -
     assert (result["name"], result["photos"]) == ("trashnet", 2527)
     assert list(result["classes"].values()) == [403, 501, 410, 594, 482, 137]
     sizes = {split: sum(counts.values()) for split, counts in result["splits"].items()}
-    assert sizes == {"train": 1768, "validation": 328, "test": 431}
+    # The published lists (1768, 328, 431) less the six files whose labels conflict.
+    assert sizes == {"train": 1764, "validation": 327, "test": 430}
+    assert len(result["excluded"]) == 6 and result["unreadable"] == []
 
 
 @pytest.mark.parametrize(
