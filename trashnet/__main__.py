@@ -149,10 +149,7 @@ def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     config = TrainConfig.from_dict(base.to_dict() | given)
     with _progress() as on_progress:
         photos = use_samples(env, on_progress) if options.samples else find_photos(env, on_progress)
-        # What cannot be split is refused here, before there is a run. Objects may be unknown
-        # still: the training finds them first.
-        way = None if config.split == "object" else config.split
-        load_index(photos, env, way, config.seed, on_progress=on_progress)
+        index.check_splittable(photos, env, config, on_progress)
     run = runs.new_run(env.runs, config, photos, index.review_of(photos, env).latest())
     logging.info("run %s in %s", run.id, run.path)
     return _go(run, env)

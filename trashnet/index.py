@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trashnet.config import Environment
+from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos, scan, trashnet_facts
 from trashnet.errors import DataError
 from trashnet.files import Progress, digest, silent, write_atomically
@@ -56,11 +56,26 @@ def load_index(
     """
     scanned = scan(photos, env.cache, on_progress)
     groups = known_groups(photos, scanned, env.cache)
-    if split is None:
-        split = "random" if groups is None else "object"
+    split = split or best_split(groups)
     if decisions is None:
         decisions = review_of(photos, env).latest()
     return make_index(photos, scanned, split, seed, groups, exclude_conflicts, decisions)
+
+
+def best_split(groups: pd.Series | None) -> str:
+    """Returns the most honest way to split: by object where objects are known, else random."""
+    return "random" if groups is None else "object"
+
+
+def check_splittable(
+    photos: Photos, env: Environment, config: TrainConfig, on_progress: Progress = silent
+) -> None:
+    """Raises `DataError` for photos that cannot be split as configured, before there is a run.
+
+    A split by object is tried as far as objects are known; the training finds them first.
+    """
+    split = None if config.split == "object" else config.split
+    load_index(photos, env, split, config.seed, on_progress=on_progress)
 
 
 def make_index(

@@ -8,7 +8,7 @@ from pages.shared import loaders
 from trashnet.config import MODELS, TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
-from trashnet.index import review_of
+from trashnet.index import check_splittable, review_of
 from trashnet.runs import new_run, start
 
 HELP = {f.name: f.metadata["help"] for f in dataclasses.fields(TrainConfig)}
@@ -26,9 +26,7 @@ def render(photos: Photos) -> None:
     if pressed:
         try:
             env, config = loaders.env(), TrainConfig.from_dict(values)
-            # What cannot be split is refused here; objects may be unknown until the training.
-            way = None if config.split == "object" else config.split
-            loaders.index(photos, loaders.scanned(photos), way, config.seed)
+            check_splittable(photos, env, config, loaders.progress_bar())
             run = new_run(env.runs, config, photos, review_of(photos, env).latest())
             start(run, env)
         except TrashnetError as error:

@@ -38,7 +38,7 @@ def photos_if_any() -> Photos | None:
     Raises:
         TrashnetError: What is there is damaged.
     """
-    return find_photos(env(), _bar()) if has_photos(env()) else None
+    return find_photos(env(), progress_bar()) if has_photos(env()) else None
 
 
 def require_photos() -> Photos:
@@ -86,14 +86,14 @@ def _offer_photos() -> None:
 def _get(photos_from: Callable[[Environment, Progress], Photos]) -> None:
     """Gets photos under a progress bar and starts the page again; or says why it cannot."""
     try:
-        photos_from(env(), _bar())
+        photos_from(env(), progress_bar())
     except TrashnetError as error:
         st.error(str(error), icon=":material/error:")
         st.stop()
     st.rerun()
 
 
-def _bar() -> Progress:
+def progress_bar() -> Progress:
     """Returns a progress callback that draws a bar where it is first called, until it is full."""
     bar = None
 
@@ -111,14 +111,12 @@ def _bar() -> Progress:
 
 def scanned(photos: Photos) -> pd.DataFrame:
     """Returns the scan of the photos; the first time it reads them all, under a bar."""
-    return scan(photos, env().cache, _bar())
+    return scan(photos, env().cache, progress_bar())
 
 
-def index(photos: Photos, scanned: pd.DataFrame, split: str | None, seed: int) -> pd.DataFrame:
-    """Returns the index of the photos under a way of splitting; None is the best one known."""
+def index(photos: Photos, scanned: pd.DataFrame, split: str, seed: int) -> pd.DataFrame:
+    """Returns the index of the photos under a way of splitting."""
     groups = known_groups(photos, scanned, env().cache)
-    if split is None:
-        split = "random" if groups is None else "object"
     return _index(photos, scanned, split, seed, groups, review_of(photos, env()).latest())
 
 
