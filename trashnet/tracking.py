@@ -140,10 +140,12 @@ class WandbRun:
             self._give_up(error)
 
     def finish(self) -> None:
-        """Ends the W&B run and writes what is left."""
+        """Ends the W&B run; when it returns, what was logged is sent or in the run's folder."""
         if self._run is not None:
             try:
                 self._run.finish()
+                # An offline run's file is written by W&B's service, shortly after `finish`.
+                self._wandb.teardown()
             except Exception as error:
                 self._give_up(error)
 
