@@ -6,7 +6,7 @@ from pages.sections.run_table import runs_frame
 from pages.shared import loaders
 from pages.shared.answers import render_answer
 from pages.shared.page import page_header, page_link
-from pages.shared.widgets import accuracy_text, warn_of_samples
+from pages.shared.widgets import OUT_OF_FOLD, accuracy_text, figures_of, warn_of_samples
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
 from trashnet.runs import Run, describe
@@ -28,12 +28,13 @@ def render_figures(run: Run | None, photos: Photos | None) -> None:
     look = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
     with st.container(horizontal=True):
         if run is not None:
-            report = run.evaluation()["splits"]["test"]
-            megabytes = (run.path / "model.tflite").stat().st_size / 1e6
+            reports = figures_of(run.evaluation())
+            split = OUT_OF_FOLD if OUT_OF_FOLD in reports else "test"
+            report, megabytes = reports[split], (run.path / "model.tflite").stat().st_size / 1e6
             st.metric(
-                "Accuracy, latest run",
+                f"Accuracy, {run.id}",
                 f"{report['accuracy']:.1%}",
-                accuracy_text(report, "test"),
+                accuracy_text(report, split),
                 **look,
             )
             st.metric("Model", f"{megabytes:.1f} MB", run.train_config.model, **look)
@@ -147,7 +148,7 @@ def main() -> None:
     except TrashnetError as error:
         st.error(str(error), icon=":material/error:")
         photos = None
-    finished = loaders.finished_runs()
+    finished = loaders.answering_runs()
     run = finished[0] if finished else None
     render_figures(run, photos)
     render_drop_zone(run, photos)

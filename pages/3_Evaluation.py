@@ -3,38 +3,56 @@
 import streamlit as st
 
 from pages.sections import errors, report
+from pages.shared import loaders
 from pages.shared.page import page_header
-from pages.shared.widgets import accuracy_text, pick_run, warn_of_samples
+from pages.shared.widgets import (
+    OUT_OF_FOLD,
+    accuracy_text,
+    figures_of,
+    pick_run,
+    split_name,
+    warn_of_samples,
+)
 
 page_header("Evaluation", "Where does it fail, and why?")
 
 left, right = st.columns([3, 2], vertical_alignment="bottom")
 with left:
-    run = pick_run("evaluation_run")
+    run = pick_run("evaluation_run", loaders.finished_runs())
 evaluation = run.evaluation()
+by_split = figures_of(evaluation)
 with right:
     split = st.segmented_control(
         "Photos",
-        [s for s in ("test", "validation", "train") if s in evaluation["splits"]],
+        list(by_split),
         default="test",
         required=True,
+        format_func=split_name,
         key="evaluation_split",
         bind="query-params",
-        help="Validation chose the epoch, the temperature and the threshold; no choice reads test.",
+        help="Validation chose the epoch, the temperature and the threshold; no choice reads test. "
+        "Out of fold: every photo, answered by one of five models that never saw its object.",
     )
-figures = evaluation["splits"][split]
+figures = by_split[split]
 warn_of_samples(run)
 
 with st.container(horizontal=True):
     quiet = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
     st.metric("Accuracy", f"{figures['accuracy']:.1%}", accuracy_text(figures, split), **quiet)
     st.metric("Macro F1", f"{figures['macro_f1']:.3f}", "mean over classes", **quiet)
+    low, high = figures.get("ece_interval", (figures["ece"], figures["ece"]))
     st.metric(
         "Calibration error",
         f"{figures['ece']:.3f}",
-        f"after temperature {figures['temperature']:.2f}",
+        f"{low:.3f} to {high:.3f}",
         **quiet,
-        help="Expected gap between confidence and accuracy, 15 bins of equal mass.",
+        help="Expected gap between confidence and accuracy, 15 bins of equal mass, with its 95 % "
+        + "bootstrap interval, after "
+        + (
+            "each fold's own temperature."
+            if split == OUT_OF_FOLD
+            else f"temperature {figures['temperature']:.2f}."
+        ),
     )
     answered = figures["answered_accuracy"]
     st.metric(
@@ -42,7 +60,8 @@ with st.container(horizontal=True):
         f"{figures['coverage']:.0%}",
         "never sure enough" if answered is None else f"right on {answered:.0%} of these",
         **quiet,
-        help="Photos answered above the threshold chosen on validation.",
+        help="Photos answered above the threshold chosen on validation, and not unlike anything in "
+        "training.",
     )
 
 if split in evaluation.get("unreviewed", {}):

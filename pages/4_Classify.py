@@ -8,8 +8,6 @@ from pages.shared.page import page_header
 from pages.shared.widgets import pick_run, warn_of_samples
 
 page_header("Classify", "What is this?")
-if not loaders.finished_runs():  # an answer is promised only where there is a model
-    pick_run("classify_run")
 uploads = st.file_uploader(
     "Drop photos of waste, or take one with your phone",
     accept_multiple_files=True,
@@ -17,7 +15,7 @@ uploads = st.file_uploader(
     help="JPEG, PNG, WebP, AVIF, BMP, GIF or TIFF. Nothing you upload is kept.",
 )
 answers = st.container()  # above the picker: on a phone the answer comes first
-run = pick_run("classify_run")
+run = pick_run("classify_run", loaders.answering_runs())
 warn_of_samples(run)
 with answers:
     for number, upload in enumerate(uploads):

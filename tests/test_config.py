@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trashnet import config
-from trashnet.config import TrainConfig, environment
+from trashnet.config import MODELS, RECIPES, TrainConfig, environment
 from trashnet.errors import ConfigError
 
 SETTINGS = [f.name for f in dataclasses.fields(TrainConfig)]
@@ -37,8 +37,8 @@ def test_the_defaults_are_the_promised_recipe() -> None:
     [
         ("model", "resnet9000", "must be one of cnn_baseline"),
         ("model", ["cnn_baseline"], "must be one of"),
-        ("epochs", -3, "epochs is -3; it must be between 1 and 1000."),
-        ("epochs", 0, "between 1 and 1000"),
+        ("epochs", -3, "epochs is -3; it must be between 0 and 1000."),
+        ("epochs", 1001, "between 0 and 1000"),
         ("epochs", 2.0, "epochs is 2.0; it must be of type int."),
         ("epochs", True, "of type int"),
         ("epochs", "5", "of type int"),
@@ -52,6 +52,22 @@ def test_the_defaults_are_the_promised_recipe() -> None:
         ("learning_rate", True, "of type float"),
         ("rotation", "15", "of type float"),
         ("seed", -1, "seed is -1"),
+        ("schedule", "linear", "must be one of constant, cosine"),
+        ("label_smoothing", 0.6, "label_smoothing is 0.6; it must be between 0.0 and 0.5."),
+        ("interpolation", 1.1, "between 0.0 and 1.0"),
+        ("fold", 5, "fold is 5; it must be between 0 and 4."),
+        ("fold", 1.0, "of type int"),
+        ("folds", 0, "folds is 0; it must be between 1 and 5."),
+        ("folds", 6, "folds is 6; it must be between 1 and 5."),
+        ("vertical_flip", "yes", "of type bool"),
+        ("zoom", -0.1, "zoom is -0.1; it must be between"),
+        ("stretch", 1.5, "between 0.0 and 1.0"),
+        ("shift", 0.51, "between 0.0 and 0.5"),
+        ("brightness", 1.01, "between 0.0 and 1.0"),
+        ("contrast", 2, "contrast is 2; it must be between"),
+        ("saturation", None, "of type float"),
+        ("tint", 0.51, "between 0.0 and 0.5"),
+        ("mixup", 1.2, "mixup is 1.2; it must be between 0.0 and 1.0."),
         ("split", "Random", "must be one of object, random, authors"),
         ("horizontal_flip", 1, "of type bool"),
         ("tracking", "on", "must be one of auto, online, offline, off"),
@@ -67,6 +83,136 @@ def test_a_value_that_is_not_allowed_is_named(name: str, value: Any, said: str) 
 def test_an_unknown_setting_is_named_beside_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'epoch'.*epochs, image_size"):
         TrainConfig.from_dict({"epoch": 3})
+
+
+AUTHORS = "The authors' split has one test set; folds need another split."
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"folds": 2}, "folds is 2; it must be 1 or 5."),
+        ({"folds": 4}, "folds is 4; it must be 1 or 5."),
+        ({"folds": 5, "fold": 3}, "fold is 3; it must be 0 when every fold is trained."),
+        ({"split": "authors", "fold": 1}, AUTHORS),
+        ({"split": "authors", "folds": 5}, AUTHORS),
+        ({"model": "frozen_features"}, "epochs must be 0."),
+        ({"model": "frozen_features", "epochs": 1}, "epochs must be 0."),
+        ({"epochs": 0}, "epochs is 0; cnn_baseline needs at least 1."),
+        ({"interpolation": 0.99}, "interpolation must be 1."),
+    ],
+)
+def test_settings_that_do_not_go_together_are_said_in_one_sentence(
+    values: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_dict(values)
+    sentence = str(caught.value)
+    assert sentence.endswith(said)
+    assert sentence.count(". ") == 0 and "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"folds": 5, "split": "random"},
+        {"fold": 4},
+        {"split": "authors"},
+        {"model": "frozen_features", "epochs": 0},
+        {"model": "frozen_features", "epochs": 0, "folds": 5},
+        {"model": "efficientnet_lite0", "epochs": 0},
+        {"model": "efficientnet_lite0", "interpolation": 0.0},
+        {"model": "efficientnetv2_b0", "interpolation": 0.5, "schedule": "cosine"},
+    ],
+)
+def test_settings_that_go_together_are_taken(values: dict[str, Any]) -> None:
+    settings = TrainConfig.from_dict(values).to_dict()
+    assert {name: settings[name] for name in values} == values
+
+
+# ---- recipes ----
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_recipe_survives_its_file(model: str, tmp_path: Path) -> None:
+    recipe = TrainConfig.recipe(model)
+    assert recipe.model == model
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(recipe.to_dict()))
+    assert TrainConfig.from_file(path) == recipe
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_recipe_lists_what_differs_from_the_defaults_and_nothing_else(model: str) -> None:
+    recipe, default = TrainConfig.recipe(model).to_dict(), TrainConfig().to_dict()
+    differing = {name: recipe[name] for name in SETTINGS if recipe[name] != default[name]}
+    assert differing == RECIPES[model] | ({} if model == default["model"] else {"model": model})
+
+
+def test_recipes_divide_the_photos_alike() -> None:
+    """So their figures compare: the same test photos, of the same size, under the same seed."""
+    recipes = [TrainConfig.recipe(model) for model in MODELS]
+    for name in ("split", "seed", "fold", "folds", "image_size", "exclude_conflicts"):
+        assert len({getattr(recipe, name) for recipe in recipes}) == 1
+
+
+def test_frozen_features_augment_nothing() -> None:
+    recipe = TrainConfig.recipe("frozen_features")
+    strengths = ("rotation", "zoom", "stretch", "shift", "brightness", "contrast", "mixup")
+    assert not any(getattr(recipe, name) for name in strengths)
+    assert not recipe.horizontal_flip and not recipe.vertical_flip and recipe.epochs == 0
+
+
+def test_there_is_no_recipe_for_an_unknown_network() -> None:
+    with pytest.raises(ConfigError, match="model is 'resnet9000'; it must be one of cnn_baseline"):
+        TrainConfig.recipe("resnet9000")
+
+
+def test_epochs_of_all_folds_are_counted() -> None:
+    assert TrainConfig(epochs=7).total_epochs == 7
+    assert TrainConfig(epochs=7, folds=5).total_epochs == 35
+    assert TrainConfig.recipe("frozen_features").total_epochs == 0
+
+
+OLD = {
+    "model": "cnn_baseline",
+    "epochs": 12,
+    "image_size": 128,
+    "batch_size": 16,
+    "learning_rate": 0.0005,
+    "seed": 3,
+    "split": "authors",
+    "exclude_conflicts": False,
+    "horizontal_flip": False,
+    "brightness": 0.1,
+    "rotation": 5,
+    "class_weights": False,
+    "tracking": "off",
+}
+"""A configuration as version 0.1.0 wrote it."""
+
+
+def test_a_configuration_from_before_the_newer_settings_means_what_it_meant(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"schema": 1, "train_config": OLD, "classes": ["a", "b"]}))
+    settings = TrainConfig.from_file(path).to_dict()
+    assert {name: settings[name] for name in OLD} == OLD
+    newer = {name: settings[name] for name in SETTINGS if name not in OLD}
+    # What was not there is switched off: constant rate, plain labels, one fold, nothing else moved.
+    assert {k: v for k, v in newer.items() if v} == {
+        "schedule": "constant",
+        "interpolation": 1.0,
+        "folds": 1,
+    }
+
+
+def test_every_setting_says_what_it_is() -> None:
+    for f in dataclasses.fields(TrainConfig):
+        assert f.metadata["help"], f.name
+        if f.type in (int, float):  # forms and the command line show the range
+            assert f.metadata["min"] <= f.default <= f.metadata["max"], f.name
 
 
 def test_whole_numbers_are_good_for_decimals() -> None:

@@ -17,11 +17,11 @@ PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 LAYERS = [
-    {"config", "errors", "files", "photos", "samples", "archive"},
+    {"config", "errors", "files", "photos", "samples", "archive", "neighbours"},
     {"data", "review", "index", "runs"},
-    {"predict", "pipeline", "models", "tracking", "evaluate", "figures"},
-    {"audit", "explain", "train", "hub"},
-    {"__main__", "__init__"},
+    {"predict", "augmentation", "pipeline", "models", "tracking", "evaluate", "figures"},
+    {"audit", "explain", "checkpoint", "export", "train", "robustness", "compare", "hub"},
+    {"printing", "__main__", "__init__"},
 ]
 """From low to high; a module imports its own layer and those before it."""
 
@@ -30,12 +30,12 @@ OWNERS = {
     "wandb": {"tracking"},
     "huggingface_hub": {"data", "hub"},
     "plotly": {"figures"},
-    "tensorflow": {"pipeline", "models", "train"},
-    "keras": {"pipeline", "models", "train"},
+    "tensorflow": {"augmentation", "pipeline", "export"},
+    "keras": {"models", "checkpoint", "export", "train"},
 }
 """The modules of the package that may import what is heavy, optional or another's job."""
 
-TENSORFLOW_MODULES = {"pipeline", "models", "train"}
+TENSORFLOW_MODULES = {"augmentation", "pipeline", "models", "checkpoint", "export", "train"}
 MAY_START_TENSORFLOW = TENSORFLOW_MODULES | {"audit", "__main__"}
 
 

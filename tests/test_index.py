@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trashnet.config import Environment
+from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos, scan, trashnet_facts
 from trashnet.errors import DataError
 from trashnet.index import (
     EXCLUDED,
     SPLITS,
     as_dataset_dict,
+    check_splittable,
     class_weights,
     divide,
     flags,
@@ -64,8 +65,11 @@ LABELS = ["glass"] * 40 + ["paper"] * 60
     sizes=st.lists(st.integers(1, 12), min_size=45, max_size=120),
     labels=st.data(),
     seed=st.integers(0, 1000),
+    test_fold=st.integers(0, 4),
 )
-def test_no_object_is_on_two_sides(sizes: list[int], labels: st.DataObject, seed: int) -> None:
+def test_no_object_is_on_two_sides(
+    sizes: list[int], labels: st.DataObject, seed: int, test_fold: int
+) -> None:
     # The first objects of each class are single photos, so a split always exists.
     names = ["a"] * 15 + ["b"] * 15 + ["c"] * 15
     sizes = [1] * 45 + sizes
@@ -75,20 +79,24 @@ def test_no_object_is_on_two_sides(sizes: list[int], labels: st.DataObject, seed
     label = pd.Series(np.repeat(names, sizes))
     group = pd.Series(np.repeat(np.arange(len(sizes)), sizes))
 
-    split, fold = divide(label, group, "abc", seed)
+    split, fold = divide(label, group, "abc", seed, test_fold)
 
     sides = pd.DataFrame({"group": group, "split": split, "fold": fold}).groupby("group")
     assert (sides.split.nunique() == 1).all() and (sides.fold.nunique() == 1).all()
     assert set(split) == set(SPLITS) and set(fold) == set(range(5))
-    assert ((fold == 0) == (split == "test")).all()
+    assert ((fold == test_fold) == (split == "test")).all()
 
 
 @settings(max_examples=40)
-@given(st.lists(st.integers(10, 120), min_size=2, max_size=7), st.integers(0, 2**31 - 1))
-def test_single_photos_are_dealt_evenly(counts: list[int], seed: int) -> None:
+@given(
+    st.lists(st.integers(10, 120), min_size=2, max_size=7),
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 4),
+)
+def test_single_photos_are_dealt_evenly(counts: list[int], seed: int, test_fold: int) -> None:
     classes = "abcdefg"[: len(counts)]
     labels = pd.Series([c for c, n in zip(classes, counts, strict=True) for _ in range(n)])
-    split, fold = divide(labels, pd.Series(range(len(labels))), classes, seed)
+    split, fold = divide(labels, pd.Series(range(len(labels))), classes, seed, test_fold)
     for label, rows in pd.DataFrame({"split": split, "fold": fold}).groupby(labels):
         share = rows.split.value_counts() / len(rows)
         assert abs(share["test"] - 0.2) * len(rows) < 1, label
@@ -131,6 +139,100 @@ def test_the_authors_split_is_their_lists_and_needs_their_photos() -> None:
     fewer = scanned.iloc[:-1]  # the samples, too, have names that TrashNet's photos have
     with pytest.raises(DataError, match="authors' split lists TrashNet's 2,527 photos"):
         make_index(photos_of(fewer), fewer, "authors")
+
+
+def trashnet_as_listed() -> pd.DataFrame:
+    """A scan that has TrashNet's files, without the photos."""
+    return table(trashnet_facts().label.tolist()).assign(file=trashnet_facts().index)
+
+
+def assert_folds_are_fair(indices: Sequence[pd.DataFrame], room: int = 2) -> None:
+    """Each fold is the test set once, and the others hold what they should.
+
+    Args:
+        indices: The index of each test fold.
+        room: By how many photos a class may miss its fifth in test, or its eighth of the others in
+            validation; an object of several photos goes to one side.
+    """
+    assert len(indices) == 5
+    first = indices[0]
+    for number, index in enumerate(indices):
+        assert index.file.tolist() == first.file.tolist()
+        assert index.fold.tolist() == first.fold.tolist()
+        assert (index.group == first.group).all()
+        kept = index[index.split != EXCLUDED]
+        assert ((kept.fold == number) == (kept.split == "test")).all()
+        assert (kept.groupby("group").split.nunique() == 1).all()
+        assert (index.groupby("group").fold.nunique() == 1).all()
+        for label, rows in kept.groupby("label"):
+            counts = rows.split.value_counts()
+            rest = len(rows) - counts["test"]
+            assert abs(counts["test"] - len(rows) / 5) <= room, label
+            assert abs(counts["validation"] - rest / 8) <= room, label
+    tested = sum((index.split == "test").to_numpy(int) for index in indices)
+    excluded = (first.split == EXCLUDED).to_numpy()
+    assert (tested[~excluded] == 1).all() and (tested[excluded] == 0).all()
+
+
+def test_trashnet_is_tested_once_in_five_folds_and_no_object_is_torn() -> None:
+    scanned = trashnet_as_listed()
+    indices = [
+        make_index(photos_of(scanned), scanned, "object", 0, trashnet_facts().group, test_fold=fold)
+        for fold in range(5)
+    ]
+    assert_folds_are_fair(indices)
+    for index in indices:
+        assert index.fold.tolist() == trashnet_facts().fold.tolist()
+    assert indices[0].split.tolist() == trashnet_facts().split.tolist()
+
+
+def test_the_shipped_division_is_the_one_that_would_be_dealt() -> None:
+    """Or the folds after the first, which are dealt anew, would not be its complement."""
+    facts = trashnet_facts().reset_index()
+    split, fold = divide(facts.label, facts.group, sorted(facts.label.unique()), 0)
+    assert (split == facts.split).all() and (fold == facts.fold).all()
+
+
+@pytest.mark.parametrize("way", ["random", "object"])
+def test_other_seeds_have_five_folds_too(way: str) -> None:
+    scanned = table(LABELS)
+    groups = pd.Series(np.arange(100) // 2, index=scanned.file)
+    indices = [
+        make_index(photos_of(scanned), scanned, way, 7, groups, test_fold=fold) for fold in range(5)
+    ]
+    if way == "random":
+        indices = [index.assign(group=np.arange(100)) for index in indices]
+    assert_folds_are_fair(indices)
+
+
+@pytest.mark.parametrize("test_fold", [1, 4])
+def test_the_authors_split_has_no_folds(test_fold: int) -> None:
+    scanned = trashnet_as_listed()
+    with pytest.raises(DataError, match="authors' lists have one test set and no folds; use"):
+        make_index(photos_of(scanned), scanned, "authors", test_fold=test_fold)
+    index = make_index(photos_of(scanned), scanned, "authors")
+    assert set(index.fold) == {-1}
+
+
+def test_every_fold_that_will_be_trained_is_asked_for_before_there_is_a_run(
+    sample_photos: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class of three objects can be tested in three folds of five."""
+    few = [f for f in sample_photos.files if f.startswith("glass/")]
+    groups = pd.Series(np.arange(len(sample_photos.files)), index=list(sample_photos.files))
+    groups[few] = np.repeat([-1, -2, -3], len(few) // 3 + 1)[: len(few)]
+    monkeypatch.setattr("trashnet.index.known_groups", lambda *_: groups)
+    possible = set()
+    for fold in range(5):
+        try:
+            check_splittable(sample_photos, env, TrainConfig(fold=fold))
+            possible.add(fold)
+        except DataError as error:
+            assert "'glass' shows too few different objects" in str(error)
+    assert len(possible) == 3
+    with pytest.raises(DataError, match="'glass' shows too few different objects"):
+        check_splittable(sample_photos, env, TrainConfig(folds=5))
+    check_splittable(sample_photos, env, TrainConfig(folds=5, split="random"))
 
 
 def test_rare_classes_weigh_more() -> None:
@@ -230,10 +332,16 @@ def test_photos_that_are_all_alike_are_not_odd() -> None:
 # ---- the real thing ----
 
 
+@pytest.fixture(scope="module")
+def real_env(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """A home in which the real photos are scanned once; tests must not review them."""
+    return Environment(tmp_path_factory.mktemp("real-home"))
+
+
 @pytest.mark.photos
-def test_trashnet_is_divided_as_shipped(real_photos: Photos, env: Environment) -> None:
-    index = load_index(real_photos, env)
-    summary = summarise(real_photos, scan(real_photos, env.cache), index)
+def test_trashnet_is_divided_as_shipped(real_photos: Photos, real_env: Environment) -> None:
+    index = load_index(real_photos, real_env)
+    summary = summarise(real_photos, scan(real_photos, real_env.cache), index)
     assert summary["photos"] == 2527 and len(summary["excluded"]) == 6
     assert list(summary["classes"].values()) == [403, 501, 410, 594, 482, 137]
     assert index.attrs["split"] == "object"
@@ -245,11 +353,31 @@ def test_trashnet_is_divided_as_shipped(real_photos: Photos, env: Environment) -
     trash = index[index.label == "trash"]
     assert 24 <= (trash.split == "test").sum() <= 31
 
-    counts = load_index(real_photos, env, "authors", exclude_conflicts=False).split.value_counts()
+    counts = load_index(
+        real_photos, real_env, "authors", exclude_conflicts=False
+    ).split.value_counts()
     assert counts.to_dict() == {"train": 1768, "validation": 328, "test": 431}
-    again = load_index(real_photos, env, "object", seed=1)
+    again = load_index(real_photos, real_env, "object", seed=1)
     assert (again.split != index.split).any()
     assert (again[again.split != EXCLUDED].groupby("group").split.nunique() == 1).all()
+
+
+@pytest.mark.photos
+def test_each_real_photo_is_tested_in_one_fold(real_photos: Photos, real_env: Environment) -> None:
+    indices = [load_index(real_photos, real_env, test_fold=fold) for fold in range(5)]
+    assert_folds_are_fair(indices)
+    for index in indices:
+        shipped = trashnet_facts().reindex(index.file)
+        assert index.fold.tolist() == shipped.fold.tolist()
+        assert index.group.tolist() == shipped.group.tolist()
+        assert (index.split == EXCLUDED).sum() == 6
+    with pytest.raises(DataError, match="no folds"):
+        load_index(real_photos, real_env, "authors", test_fold=2)
+
+
+def test_each_sample_picture_is_tested_in_one_fold(sample_photos: Photos, env: Environment) -> None:
+    indices = [load_index(sample_photos, env, test_fold=fold) for fold in range(5)]
+    assert_folds_are_fair(indices)
 
 
 def test_sample_pictures_are_their_own_objects(sample_photos: Photos, env: Environment) -> None:

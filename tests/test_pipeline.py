@@ -14,7 +14,7 @@ from trashnet.config import TrainConfig
 from trashnet.data import Photos, open_folder, scan
 from trashnet.errors import DataError
 from trashnet.photos import load_photo
-from trashnet.pipeline import TrainingBatches, augment, augmentation, decode_photos
+from trashnet.pipeline import TrainingBatches, decode_photos
 
 SIZE = 32
 OFF = {"horizontal_flip": False, "brightness": 0.0, "rotation": 0.0}
@@ -126,73 +126,6 @@ def test_a_full_disk_is_said(photos: Photos, cache: Path, monkeypatch: pytest.Mo
     assert pixel_files(cache) == []
 
 
-# ---------------------------------------------------------------- augmentation
-
-
-def augmented(pixels: np.ndarray, **settings: object) -> np.ndarray:
-    layers = augmentation(TrainConfig(**{**OFF, **settings}))
-    pipeline.reseed(layers, 0, 0)
-    return np.asarray(augment(pixels, layers))
-
-
-def ramps(low: int = 60, high: int = 190, n: int = 64) -> np.ndarray:
-    """`(n, 32, 32, 3) uint8` pictures that get brighter to the right."""
-    row = np.linspace(low, high, SIZE)[None, None, :, None]
-    return np.broadcast_to(row, (n, SIZE, SIZE, 3)).astype(np.uint8)
-
-
-def test_no_augmentation_changes_nothing() -> None:
-    pixels = ramps(0, 255)
-    assert augmentation(TrainConfig(**OFF)) == []
-    result = augmented(pixels)
-    assert result.dtype == np.float32
-    np.testing.assert_array_equal(result, pixels)
-
-
-def test_brightness_shifts_each_picture_and_keeps_it() -> None:
-    pixels = ramps()
-    shift = augmented(pixels, brightness=0.2) - pixels
-    each = shift.mean(axis=(1, 2, 3))
-    # The ramp has room for the largest shift, so nothing is clipped: one number per picture.
-    assert abs(shift - each[:, None, None, None]).max() < 0.001
-    assert abs(each).max() <= 0.2 * 255 + 0.01
-    assert each.min() < -25 and each.max() > 25
-
-
-def test_full_brightness_stays_within_the_range_of_pixels() -> None:
-    result = augmented(ramps(), brightness=1.0)
-    assert result.min() >= 0 and result.max() <= 255
-    assert result.max() > 200
-
-
-def test_flip_mirrors_about_half_of_the_pictures() -> None:
-    pixels = ramps()
-    result = augmented(pixels, horizontal_flip=True)
-    kept = (result == pixels).all(axis=(1, 2, 3))
-    mirrored = (result == pixels[:, :, ::-1]).all(axis=(1, 2, 3))
-    assert (kept ^ mirrored).all()
-    assert 16 < mirrored.sum() < 48
-
-
-def test_rotation_turns_by_up_to_its_degrees() -> None:
-    size = 65
-    spot = np.zeros((64, size, size, 3), np.uint8)
-    spot[:, 30:35, 54:59] = 255  # right of the centre
-    result = augmented(spot, rotation=15.0)[..., 0]
-    y, x = np.mgrid[:size, :size] - size // 2
-    mass = result.sum(axis=(1, 2))
-    degrees = np.degrees(
-        np.arctan2((result * y).sum(axis=(1, 2)) / mass, (result * x).sum(axis=(1, 2)) / mass)
-    )
-    assert abs(degrees).max() < 16
-    assert degrees.min() < -8 and degrees.max() > 8
-
-
-def test_rotation_leaves_no_black_corners() -> None:
-    white = np.full((16, SIZE, SIZE, 3), 255, np.uint8)
-    assert augmented(white, rotation=45.0).min() > 254
-
-
 # ---------------------------------------------------------------- batches
 
 
@@ -205,14 +138,28 @@ def batches(seed: int = 0, **settings: object) -> TrainingBatches:
     """Batches of the even rows of 90 pictures; picture i is a plain grey of 2 × i + 20."""
     grey = np.arange(N, dtype=np.uint8)[:, None, None, None] * 2 + 20
     pixels = np.broadcast_to(grey, (N, SIZE, SIZE, 3))
-    config = TrainConfig(batch_size=8, seed=seed, **settings)
+    config = TrainConfig(**{"batch_size": 8, **settings}, seed=seed)
     return TrainingBatches(pixels, TRAIN, LABELS, WEIGHTS, config)
+
+
+def alike(seed: int = 0, **settings: object) -> TrainingBatches:
+    """Batches of 48 times the same colourful picture: they differ by their augmentation alone."""
+    picture = np.random.default_rng(0).integers(50, 200, (SIZE, SIZE, 3), dtype=np.uint8)
+    pixels = np.broadcast_to(picture, (48, SIZE, SIZE, 3))
+    config = TrainConfig(batch_size=8, seed=seed, **settings)
+    return TrainingBatches(pixels, np.arange(48), np.arange(48) % 6, WEIGHTS, config)
 
 
 def drawn(source: TrainingBatches, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Photos, labels and weights of one epoch, in the order they come."""
     photos, labels, weights = zip(*source.epoch(epoch), strict=True)
     return np.concatenate(photos), np.concatenate(labels), np.concatenate(weights)
+
+
+def settings_of(model: str) -> dict[str, object]:
+    """What a recipe says of the training photos."""
+    recipe = TrainConfig.recipe(model).to_dict()
+    return {k: v for k, v in recipe.items() if k not in ("seed", "batch_size")}
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 7])
@@ -222,8 +169,15 @@ def test_every_training_photo_comes_once_with_its_label_and_weight(epoch: int) -
     rows = ((photos[:, 0, 0, 0] - 20) / 2).astype(int)
     np.testing.assert_array_equal(np.sort(rows), TRAIN)
     assert (photos == photos[:, :1, :1, :1]).all()
-    np.testing.assert_array_equal(labels, LABELS[rows])
+    np.testing.assert_array_equal(labels, np.eye(6)[LABELS[rows]])  # one-hot
     np.testing.assert_array_equal(weights, WEIGHTS[LABELS[rows]])
+    assert {part.dtype for part in (photos, labels, weights)} == {np.dtype(np.float32)}
+
+
+def test_a_class_of_which_no_photo_trains_has_its_column() -> None:
+    grey = np.zeros((4, SIZE, SIZE, 3), np.uint8)
+    source = TrainingBatches(grey, np.arange(4), np.zeros(4, np.int64), WEIGHTS, TrainConfig())
+    np.testing.assert_array_equal(drawn(source, 0)[1], np.eye(6)[[0] * 4])
 
 
 def test_batches_are_of_the_size_asked_for() -> None:
@@ -234,21 +188,24 @@ def test_batches_are_of_the_size_asked_for() -> None:
 
 
 def test_batches_are_shuffled_across_the_whole_split() -> None:
-    _, labels, _ = drawn(batches(**OFF), 0)
     photos, _, _ = drawn(batches(**OFF), 0)
     first = photos[:8, 0, 0, 0]
     assert np.ptp(first) > 90  # of 176: not the first eight rows
 
 
-def test_an_epoch_depends_on_seed_and_number_alone() -> None:
+@pytest.mark.parametrize("model", ["cnn_baseline", "frozen_features", "efficientnet_lite0"])
+def test_an_epoch_depends_on_seed_and_number_alone(model: str) -> None:
     """So a resumed training goes on as it would have, whatever was drawn before."""
-    source = batches(seed=3)
+    recipe = settings_of(model)
+    source = batches(3, **recipe)
     first = [drawn(source, epoch) for epoch in range(3)]
-    fresh = drawn(batches(seed=3), 2)
+    fresh = drawn(batches(3, **recipe), 2)
     again = drawn(source, 2)
     for part in range(3):
         np.testing.assert_array_equal(fresh[part], first[2][part])
         np.testing.assert_array_equal(again[part], first[2][part])
+        assert (first[1][part] != first[2][part]).any()
+        assert (drawn(batches(4, **recipe), 2)[part] != first[2][part]).any()
 
 
 def test_a_half_drawn_epoch_does_not_touch_the_next() -> None:
@@ -258,20 +215,27 @@ def test_a_half_drawn_epoch_does_not_touch_the_next() -> None:
     np.testing.assert_array_equal(drawn(source, 1)[0], drawn(batches(), 1)[0])
 
 
-@pytest.mark.parametrize("only", ["horizontal_flip", "brightness", "rotation"])
-def test_augmentation_differs_between_epochs_and_seeds(only: str) -> None:
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(50, 200, (64, SIZE, SIZE, 3), dtype=np.uint8)
-    value = {"horizontal_flip": True, "brightness": 0.2, "rotation": 15.0}[only]
-    layers = augmentation(TrainConfig(**{**OFF, only: value}))
+@pytest.mark.parametrize("only", [{"horizontal_flip": True}, {"brightness": 0.2}, {"zoom": 0.3}])
+def test_augmentation_differs_between_epochs_and_seeds(only: dict[str, object]) -> None:
+    settings = {**OFF, **only}
+    pictures = drawn(alike(**settings), 0)[0]
+    np.testing.assert_array_equal(pictures, drawn(alike(**settings), 0)[0])
+    assert (pictures != drawn(alike(**settings), 1)[0]).any()
+    assert (pictures != drawn(alike(1, **settings), 0)[0]).any()
 
-    def pictures(seed: int, epoch: int) -> np.ndarray:
-        pipeline.reseed(layers, seed, epoch)
-        return np.asarray(augment(pixels, layers))
 
-    np.testing.assert_array_equal(pictures(0, 0), pictures(0, 0))
-    assert (pictures(0, 0) != pictures(0, 1)).any()
-    assert (pictures(0, 0) != pictures(1, 0)).any()
+def test_each_batch_of_an_epoch_has_draws_of_its_own() -> None:
+    pictures = drawn(alike(**{**OFF, "brightness": 0.2}), 0)[0]
+    assert len({picture.tobytes() for picture in pictures}) == 48
+
+
+def test_switching_a_light_on_leaves_the_flips_and_the_order_as_they_were() -> None:
+    """So two runs that differ in one setting differ in nothing else."""
+    flipped = drawn(alike(**{**OFF, "horizontal_flip": True}), 0)
+    both = drawn(alike(**{**OFF, "horizontal_flip": True, "brightness": 0.1}), 0)
+    difference = both[0] - flipped[0]
+    assert abs(difference - difference[:, :1, :1, :1]).max() < 0.001  # brighter, not mirrored
+    np.testing.assert_array_equal(both[1], flipped[1])
 
 
 def test_order_differs_between_epochs_and_seeds() -> None:
@@ -280,6 +244,18 @@ def test_order_differs_between_epochs_and_seeds() -> None:
         for seed, epoch in ((0, 0), (0, 1), (1, 0))
     ]
     assert len(set(orders)) == 3
+
+
+def test_mixup_blends_within_a_batch_and_keeps_the_photos() -> None:
+    source = batches(**OFF, mixup=0.5)
+    for plain, mixed in zip(batches(**OFF).epoch(1), source.epoch(1), strict=True):
+        (own, labels, weights), (photos, blended, blended_weights) = plain, mixed
+        np.testing.assert_allclose(np.sum(blended, axis=1), 1, atol=1e-6)
+        assert (np.sum(labels * blended, axis=1) >= 0.5 - 1e-6).all()  # the own class keeps half
+        assert np.min(photos) >= np.min(own) and np.max(photos) <= np.max(own)
+        assert np.min(blended_weights) >= np.min(weights) - 1e-6
+        assert np.max(blended_weights) <= np.max(weights) + 1e-6
+        assert (np.asarray(photos) != np.asarray(own)).any()
 
 
 def test_plain_batches_are_the_photos_in_order() -> None:

@@ -1,6 +1,7 @@
 """A photo gets the stored answer, however it comes, without TensorFlow and from any thread."""
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -40,6 +41,11 @@ def copied(run: Run, tmp_path: Path) -> Run:
     return Run(tmp_path / run.id)
 
 
+def change_evaluation(run: Run, **values: float) -> None:
+    path = run.path / "evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
 def assert_same(ours: Prediction, theirs: Prediction) -> None:
     assert ours.to_dict() == theirs.to_dict()
     np.testing.assert_array_equal(ours.logits, theirs.logits)
@@ -61,7 +67,8 @@ def test_a_photo_gets_its_stored_answer_exactly(
         }
         prediction = classifier.classify(forms[source])
         np.testing.assert_array_equal(prediction.logits, row.logits)
-        np.testing.assert_array_equal(prediction.embedding, row.embedding)
+        # To the last digit a photo is projected otherwise alone than among many.
+        np.testing.assert_allclose(prediction.embedding, row.embedding, atol=1e-5)
         expected = probabilities(row.logits, temperature)
         assert list(prediction.probabilities.values()) == expected.tolist()
         assert prediction.label == run.classes[expected.argmax()]
@@ -70,39 +77,151 @@ def test_a_photo_gets_its_stored_answer_exactly(
 def test_an_answer_is_consistent_in_itself(
     run: Run, classifier: Classifier, sample_photos: Photos
 ) -> None:
-    threshold = run.evaluation()["threshold"]
+    evaluation, projection = run.evaluation(), run.projection()
     answers = [classifier.classify(sample_photos.root / f) for f in sample_photos.files[::12]]
     for answer in answers:
         assert tuple(answer.probabilities) == run.classes
         assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-9)
         assert answer.confidence == max(answer.probabilities.values())
         assert answer.probabilities[answer.label] == answer.confidence
-        assert answer.sure == (answer.confidence >= threshold)
+        assert answer.familiar == (answer.distance <= evaluation["distance_limit"])
+        assert answer.sure == (answer.confidence >= evaluation["threshold"] and answer.familiar)
         np.testing.assert_allclose(
-            answer.feature_map.mean(axis=(0, 1)), answer.embedding, rtol=1e-6
+            projection(answer.feature_map.mean(axis=(0, 1))), answer.embedding, atol=1e-6
         )
+        assert json.loads(json.dumps(answer.to_dict()))["familiar"] is answer.familiar
     assert len({answer.confidence for answer in answers}) > 1
 
 
-def test_sure_follows_the_runs_threshold(copied: Run, sample_photos: Photos) -> None:
-    text = (copied.path / "evaluation.json").read_text()
-    threshold = copied.evaluation()["threshold"]
+# ---------------------------------------------------------------- how unlike the training photos
+
+
+def test_a_photo_is_as_far_from_training_as_is_stored(
+    run: Run, classifier: Classifier, sample_photos: Photos
+) -> None:
+    limit = run.evaluation()["distance_limit"]
+    table = run.predictions().query("split != 'train'").iloc[::3]
+    assert table.distance.nunique() > 10
+    for row in table.itertuples():
+        answer = classifier.classify(sample_photos.root / row.file)
+        assert answer.distance == pytest.approx(row.distance, abs=1e-5)
+        if abs(row.distance - limit) > 1e-4:
+            assert answer.familiar == (row.distance <= limit)
+
+
+def test_the_stored_distance_is_that_to_the_fifth_nearest_other_training_photo(run: Run) -> None:
+    table = run.predictions()
+    vectors = np.stack(table.embedding).astype(float)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    training = np.flatnonzero(table.split == "train")
+    distances = 1 - vectors @ vectors[training].T
+    distances[training, np.arange(len(training))] = np.inf
+    np.testing.assert_allclose(np.sort(distances, axis=1)[:, 4], table.distance, atol=1e-5)
+
+
+def test_a_training_photo_that_is_sent_again_is_its_own_nearest(
+    run: Run, classifier: Classifier, sample_photos: Photos
+) -> None:
+    for row in run.predictions().query("split == 'train'").iloc[::40].itertuples():
+        assert row.file in classifier.training_files
+        answer = classifier.classify(sample_photos.root / row.file)
+        assert 0 <= answer.distance <= row.distance + 1e-5
+
+
+def test_the_stored_answers_are_as_sure_as_the_evaluation_counts_them(
+    run: Run, classifier: Classifier, sample_photos: Photos
+) -> None:
+    test = run.evaluation()["splits"]["test"]
+    files = run.predictions().query("split == 'test'").file
+    answers = {file: classifier.classify(sample_photos.root / file) for file in files}
+    sure = [file for file, answer in answers.items() if answer.sure]
+    assert len(sure) / len(files) == pytest.approx(test["coverage"])
+    right = sum(answers[file].label == file.split("/")[0] for file in sure)
+    if sure:
+        assert right / len(sure) == pytest.approx(test["answered_accuracy"])
+
+
+UNFAMILIAR = {
+    "noise": np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8),
+    "checkerboard": np.tile(
+        np.kron([[0, 1], [1, 0]], np.full((2, 2), 255))[..., None], (8, 8, 3)
+    ).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("pixels", UNFAMILIAR.values(), ids=UNFAMILIAR)
+def test_a_picture_of_another_kind_is_further_than_photos_are(
+    pixels: np.ndarray, run: Run, classifier: Classifier
+) -> None:
+    distances = run.predictions().query("split == 'test'").distance
+    answer = classifier.classify_pixels(pixels)
+    assert answer.distance > distances.quantile(0.9)
+    print(
+        answer.distance,
+        answer.confidence,
+        answer.familiar,
+        sorted(distances),
+        classifier.distance_limit,
+    )
+
+
+def test_sure_needs_both_confidence_and_familiarity(copied: Run, sample_photos: Photos) -> None:
     photo = sample_photos.root / sample_photos.files[0]
-    for other, sure in ((0.0, True), (1.0, False)):
-        changed = text.replace(f'"threshold": {threshold}', f'"threshold": {other}')
-        (copied.path / "evaluation.json").write_text(changed)
-        assert Classifier(copied).classify(photo).sure is sure
+    for threshold, limit, sure, familiar in (
+        (0.0, 2.0, True, True),
+        (1.0, 2.0, False, True),
+        (0.0, 0.0, False, False),
+        (1.0, 0.0, False, False),
+    ):
+        change_evaluation(copied, threshold=threshold, distance_limit=limit)
+        answer = Classifier(copied).classify(photo)
+        assert (answer.sure, answer.familiar) == (sure, familiar)
 
 
 def test_temperature_softens_without_changing_the_answer(
     copied: Run, classifier: Classifier, sample_photos: Photos
 ) -> None:
     photo = sample_photos.root / sample_photos.files[0]
-    (copied.path / "evaluation.json").write_text('{"temperature": 100.0, "threshold": 0.5}')
+    change_evaluation(copied, temperature=100.0)
     sharp, soft = classifier.classify(photo), Classifier(copied).classify(photo)
     np.testing.assert_array_equal(sharp.logits, soft.logits)
     assert soft.label == sharp.label
     assert 1 / 6 < soft.confidence < 0.2
+    assert soft.distance == sharp.distance
+
+
+# ---------------------------------------------------------------- both orientations
+
+
+def test_with_flips_the_answer_is_the_mean_of_both_orientations(
+    run: Run, classifier: Classifier, sample_photos: Photos
+) -> None:
+    both = Classifier(run, flips=True)
+    for file in sample_photos.files[::60]:
+        pixels = load_photo(sample_photos.root / file, classifier.image_size)
+        plain = classifier.classify_pixels(pixels)
+        mirrored = classifier.classify_pixels(pixels[:, ::-1])
+        answer = both.classify(sample_photos.root / file)
+        assert abs(plain.logits - mirrored.logits).max() > 1e-3  # else nothing is shown here
+        np.testing.assert_allclose(answer.logits, (plain.logits + mirrored.logits) / 2, rtol=1e-6)
+        expected = probabilities(answer.logits, run.evaluation()["temperature"])
+        assert list(answer.probabilities.values()) == pytest.approx(expected.tolist())
+        assert answer.label == run.classes[expected.argmax()]
+        # Where the network looked and what is similar are said of the photo as it is.
+        np.testing.assert_array_equal(answer.feature_map, plain.feature_map)
+        assert answer.distance == plain.distance
+
+
+def test_with_flips_a_photo_and_its_mirror_image_get_the_same_answer(
+    run: Run, classifier: Classifier, sample_photos: Photos
+) -> None:
+    both = Classifier(run, flips=True)
+    pixels = load_photo(sample_photos.root / sample_photos.files[3], classifier.image_size)
+    one, other = both.classify_pixels(pixels), both.classify_pixels(pixels[:, ::-1])
+    np.testing.assert_array_equal(one.logits, other.logits)
+
+
+# ---------------------------------------------------------------- however it comes
 
 
 def test_pixels_that_were_read_before_get_the_same_answer(
@@ -194,12 +313,40 @@ def test_a_damaged_model_is_said(damage: str, copied: Run) -> None:
 def test_a_model_of_another_kind_is_said(copied: Run) -> None:
     import keras
 
-    from trashnet.train import to_litert
+    from trashnet.export import to_litert
 
     photo = keras.Input((8, 8, 3))
     other = keras.Model(photo, keras.layers.Conv2D(2, 3)(photo))
     (copied.path / "model.tflite").write_bytes(to_litert(other))
     with pytest.raises(RunError, match="not a readable LiteRT model of logits and feature map"):
+        Classifier(copied)
+
+
+def test_a_run_of_an_older_version_is_said(copied: Run) -> None:
+    """It has neither projection nor distances, nor a limit to them."""
+    (copied.path / "projection.npz").unlink()
+    evaluation = copied.evaluation()
+    del evaluation["distance_limit"]
+    (copied.path / "evaluation.json").write_text(json.dumps(evaluation))
+    table = copied.predictions().drop(columns=["embedding", "distance"])
+    table.to_parquet(copied.path / "predictions.parquet", index=False)
+    with pytest.raises(RunError, match=f"{copied.id} cannot answer: .*older version.*[Tt]rain"):
+        Classifier(copied)
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "garbage", "half", "other arrays"])
+def test_a_damaged_projection_is_said(damage: str, copied: Run) -> None:
+    path = copied.path / "projection.npz"
+    whole = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "other arrays":
+        np.savez(path, one=np.zeros(3))
+    else:
+        path.write_bytes(
+            {"empty": b"", "garbage": b"torn", "half": whole[: len(whole) // 2]}[damage]
+        )
+    with pytest.raises(RunError, match=f"{copied.id} cannot answer: projection.npz is missing or"):
         Classifier(copied)
 
 

@@ -11,26 +11,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import run_command
 from filelock import FileLock
 from PIL import Image
+from sklearn.metrics import f1_score, log_loss
 
 from trashnet import runs, train
+from trashnet.checkpoint import Checkpoint
 from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos, open_folder
 from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluate import evaluate, probabilities, report
-from trashnet.files import Progress, read_json
-from trashnet.models import with_feature_map
+from trashnet.files import Progress, read_json, write_json
 from trashnet.photos import load_photo
-from trashnet.predict import LiteModel
-from trashnet.runs import Run
-from trashnet.train import check_export, train_and_evaluate
+from trashnet.predict import Classifier, LiteModel
+from trashnet.runs import Run, Status
+from trashnet.train import train_and_evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = ("train", "validation", "test")
@@ -92,15 +95,68 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+def both(*callbacks: Progress) -> Progress:
+    def on_progress(done: int, total: int, what: str) -> None:
+        for callback in callbacks:
+            callback(done, total, what)
+
+    return on_progress
+
+
+def weights(path: Path) -> list[np.ndarray]:
+    return keras.saving.load_model(path, compile=False).get_weights()
+
+
 def last_weights(run: Run) -> list[np.ndarray]:
-    (path,) = (run.path / "checkpoint").glob("epoch-*.keras")
-    model = keras.saving.load_model(path)
+    """The last epoch's weights and what its optimizer remembers."""
+    model = keras.saving.load_model(max((run.path / "checkpoint").glob("epoch-*.keras")))
     return [*model.get_weights(), *map(np.asarray, model.optimizer.variables)]
 
 
 def numbers(run: Run) -> pd.DataFrame:
     """The epochs' figures less those that are times."""
     return run.epochs().drop(columns=["time", "seconds", "images_per_second"])
+
+
+def assert_same_training(ours: Run, theirs: Run) -> None:
+    """Every figure, weight and answer is the same, to the last digit."""
+    pd.testing.assert_frame_equal(numbers(ours), numbers(theirs), check_exact=True)
+    for one, other in zip(last_weights(ours), last_weights(theirs), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert_same_answers(ours, theirs)
+
+
+def assert_same_answers(ours: Run, theirs: Run) -> None:
+    one, other = ours.predictions(), theirs.predictions()
+    for column in one:
+        np.testing.assert_array_equal(np.stack(one[column]), np.stack(other[column]), column)
+    assert ours.evaluation() == theirs.evaluation()
+
+
+def remade(run: Run, folder: Path, **settings: object) -> Run:
+    """A copy of a run as it was when its last epoch was over, with other settings."""
+    shutil.copytree(run.path, folder)
+    for path in folder.iterdir():
+        if path.name.startswith(("model.", "head.", "projection.", "predictions.", "evaluation.")):
+            path.unlink()
+    config = read_json(folder / "config.json")
+    config["train_config"] |= settings
+    write_json(folder / "config.json", config)
+    copy = Run(folder)
+    copy.write_status(state="stopped")
+    return copy
+
+
+def coloured(root: Path, labels: tuple[str, ...]) -> Photos:
+    """Fifteen photos of each colour, no two of them the same."""
+    rng = np.random.default_rng(0)
+    for label in labels:
+        (root / label).mkdir(parents=True)
+        for number in range(15):
+            noise = Image.effect_noise((48, 48), float(rng.uniform(10, 60))).convert("RGB")
+            photo = Image.blend(Image.new("RGB", (48, 48), label), noise, 0.3)
+            photo.save(root / label / f"{number}.png")
+    return open_folder(root, root.name, "folder")
 
 
 # ---------------------------------------------------------------- what a run leaves
@@ -115,9 +171,11 @@ def test_the_run_directory_is_complete(trained: Run) -> None:
         "metrics.jsonl",
         "checkpoint",
         "checkpoint/epoch-0003.keras",
+        "checkpoint/best.keras",
         "checkpoint/state.json",
         "model.keras",
         "model.tflite",
+        "projection.npz",
         "predictions.parquet",
         "evaluation.json",
     }
@@ -162,7 +220,11 @@ def test_every_photo_has_one_prediction(trained: Run, sample_photos: Photos) -> 
     assert (table.label == table.file.str.split("/").str[0]).all()
     assert table.split.value_counts().to_dict() == {"train": 168, "test": 48, "validation": 24}
     assert np.stack(table.logits).shape == (240, 6)
-    assert np.stack(table.embedding).shape == (240, 128)
+    embeddings = np.stack(table.embedding)
+    assert embeddings.shape == (240, 64) and embeddings.dtype == np.float32
+    # Their axes are those of the training photos, so that is where the middle is.
+    assert abs(embeddings[table.split == "train"].mean(axis=0)).max() < 1e-3
+    assert table.distance.between(0, 2).all() and table.distance.nunique() > 200
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -179,18 +241,6 @@ def test_the_evaluation_follows_from_the_predictions(trained: Run) -> None:
     assert evaluate(trained.predictions(), trained.classes) == trained.evaluation()
 
 
-def test_the_exported_model_answers_as_keras_does(
-    trained: Run, best: keras.Model, sample_photos: Photos
-) -> None:
-    table = trained.predictions()
-    photos = np.stack([load_photo(sample_photos.root / f, 48) for f in table.file])
-    logits, features = with_feature_map(best).predict_on_batch(photos.astype(np.float32))
-    theirs = probabilities(np.stack(table.logits))
-    assert abs(probabilities(logits) - theirs).max() < 0.005
-    embeddings = np.stack(table.embedding)
-    assert abs(features.mean(axis=(1, 2)) - embeddings).max() < 0.01 * embeddings.max()
-
-
 def test_the_kept_model_is_the_best_epochs(
     trained: Run, best: keras.Model, sample_photos: Photos
 ) -> None:
@@ -203,35 +253,11 @@ def test_the_kept_model_is_the_best_epochs(
     assert scores["nll"] == pytest.approx(epochs.val_loss.iloc[0], rel=1e-5)
 
 
-def test_the_kept_model_goes_without_the_optimizer(trained: Run) -> None:
-    """Which is twice as large as the weights, and only for resuming."""
-    checkpoint = (trained.path / "checkpoint/epoch-0003.keras").stat().st_size
-    assert (trained.path / "model.keras").stat().st_size < 0.5 * checkpoint
-
-
-def test_the_highest_score_is_kept_over_a_restart(trained: Run, tmp_path: Path) -> None:
-    """Accuracy decides, then loss, then who came first."""
-    model = keras.saving.load_model(trained.path / "checkpoint/epoch-0003.keras")
-    bias = model.get_layer("logits").bias
-    for epoch, score in enumerate([(0.1, -1.0), (0.3, -2.0), (0.3, -1.0), (0.3, -1.0), (0.2, 0.0)]):
-        bias.assign(np.full(6, epoch + 1, np.float32))
-        train._Checkpoint(tmp_path).save(model, epoch + 1, score)
-    kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    assert np.asarray(kept.get_layer("logits").bias).tolist() == [3] * 6
-    assert np.asarray(train._Checkpoint(tmp_path).load().get_layer("logits").bias)[0] == 5
-
-
 def test_a_run_learns_what_can_be_learned(env: Environment, tmp_path: Path) -> None:
     """Six plain colours, never quite the same: photos, labels and answers belong together."""
-    rng = np.random.default_rng(0)
-    for label in ("red", "lime", "blue", "yellow", "white", "black"):
-        (tmp_path / "colours" / label).mkdir(parents=True)
-        for number in range(15):
-            noise = Image.effect_noise((48, 48), float(rng.uniform(10, 60))).convert("RGB")
-            photo = Image.blend(Image.new("RGB", (48, 48), label), noise, 0.3)
-            photo.save(tmp_path / "colours" / label / f"{number}.png")
+    colours = ("red", "lime", "blue", "yellow", "white", "black")
+    photos = coloured(tmp_path / "colours", colours)
     config = dataclasses.replace(CONFIG, epochs=8, batch_size=8, image_size=32, learning_rate=0.002)
-    photos = open_folder(tmp_path / "colours", "colours", "folder")
     run = runs.new_run(env.runs, config, photos)
     train_and_evaluate(run, env)
     assert run.evaluation()["splits"]["test"]["accuracy"] == 1
@@ -241,27 +267,6 @@ def test_a_finished_run_is_not_trained_again(trained: Run, home: Environment) ->
     with pytest.raises(RunError, match="is finished"):
         train_and_evaluate(trained, home)
     assert trained.is_finished
-
-
-# ---------------------------------------------------------------- the exported model
-
-
-def test_an_export_like_its_original_is_accepted(trained: Run, best: keras.Model) -> None:
-    photos = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), dtype=np.uint8)
-    check_export(best, LiteModel(trained.path / "model.tflite"), photos)
-
-
-@pytest.mark.parametrize("shift", [0.2, np.nan])
-def test_an_export_unlike_its_original_is_refused(
-    trained: Run, best: keras.Model, shift: float
-) -> None:
-    other = keras.models.clone_model(best)
-    other.set_weights(best.get_weights())
-    bias = other.get_layer("logits").bias
-    bias.assign(np.asarray(bias) + np.eye(6, dtype=np.float32)[0] * np.float32(shift))
-    photos = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), dtype=np.uint8)
-    with pytest.raises(RunError, match="differs from the trained one"):
-        check_export(other, LiteModel(trained.path / "model.tflite"), photos)
 
 
 # ---------------------------------------------------------------- stop and resume
@@ -305,10 +310,7 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(
     status = run.status()
     assert (status.state, status.epoch, status.error) == ("finished", 3, None)
     assert status.seconds > left.seconds
-    pd.testing.assert_frame_equal(numbers(run), numbers(trained), check_exact=True)
-    for ours, theirs in zip(last_weights(run), last_weights(trained), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    assert run.evaluation() == trained.evaluation()
+    assert_same_training(run, trained)
 
 
 def test_an_epoch_killed_before_its_checkpoint_is_listed_once(
@@ -321,7 +323,7 @@ def test_an_epoch_killed_before_its_checkpoint_is_listed_once(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train._Checkpoint, "save", killed)
+        patch.setattr(Checkpoint, "save", killed)
         train_and_evaluate(run, home)
     assert run.status().epoch == 0
     train_and_evaluate(run, home, at("Exporting", 0, stop(run)))
@@ -329,44 +331,407 @@ def test_an_epoch_killed_before_its_checkpoint_is_listed_once(
     assert [row["epoch"] for row in run.metrics() if row["kind"] == "epoch"] == [1, 1]
 
 
-def test_the_checkpoint_survives_a_kill_at_any_of_its_writes(
-    trained: Run, best: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever write is the last to happen, a checkpoint that can be loaded is left."""
-    model = keras.saving.load_model(trained.path / "checkpoint/epoch-0003.keras")
-    replace, left = os.replace, [0]
-
-    def replace_few(source: str, target: str) -> None:
-        if not left[0]:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        replace(source, target)
-
-    for allowed in range(4):
-        path = tmp_path / str(allowed)
-        path.mkdir()
-        train._Checkpoint(path).save(model, 1, (0.1, -1.0))
-        left[0] = allowed
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "replace", replace_few)
-            try:
-                train._Checkpoint(path).save(model, 2, (0.2, -1.0))
-            except KeyboardInterrupt:
-                assert allowed < 3
-        checkpoint = train._Checkpoint(path)
-        assert checkpoint.epoch == (2 if allowed == 3 else 1)
-        assert checkpoint.load() is not None
-        assert keras.saving.load_model(path / "model.keras", compile=False) is not None
-
-
 def test_a_damaged_checkpoint_is_said(trained: Run, home: Environment) -> None:
-    shutil.copytree(trained.path, home.runs / "damaged")
-    run = Run(home.runs / "damaged")
-    run.write_status(state="stopped")
+    run = remade(trained, home.runs / "damaged")
     (run.path / "checkpoint/epoch-0003.keras").write_bytes(b"torn")
-    assert "checkpoint of epoch 3 cannot be read; delete" in failing(run, home)
+    assert "checkpoint epoch-0003.keras cannot be read; delete" in failing(run, home)
+
+
+def test_a_run_that_ended_after_its_evaluation_is_not_trained_again(
+    trained: Run, home: Environment
+) -> None:
+    """Such as by Ctrl-C while the last figures are sent."""
+    shutil.copytree(trained.path, home.runs / "evaluated")
+    run, done = Run(home.runs / "evaluated"), []
+    run.write_status(state="stopped")
     shutil.rmtree(run.path / "checkpoint")
-    assert train._Checkpoint(run.path).load() is None
+    train_and_evaluate(run, home, lambda *progress: done.append(progress))
+    assert run.is_finished and done == []
+    assert_same_answers(run, trained)
+
+
+# ---------------------------------------------------------------- learning rate
+
+
+def test_the_cosine_schedule_rises_for_an_epoch_and_falls_to_zero_whoever_stops_it(
+    home: Environment, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    class Spy(train._Ticks):
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            rates.append(float(np.asarray(self.model.optimizer.learning_rate)))
+            super().on_train_batch_end(batch, logs)
+
+    monkeypatch.setattr(train, "_Ticks", Spy)
+    run = make_run(schedule="cosine", learning_rate=0.01, image_size=32)
+    train_and_evaluate(run, home, at("Training", STEPS + 3, stop(run)))
+    train_and_evaluate(run, home)
+    rising = [0.01 * step / STEPS for step in range(1, STEPS + 1)]
+    falling = [0.005 * (1 + np.cos(np.pi * step / (2 * STEPS))) for step in range(1, 2 * STEPS + 1)]
+    # The stop came with the third step of the second epoch, which is then trained anew.
+    assert rates == pytest.approx([*rising, *falling[:4], *falling], rel=1e-4, abs=1e-9)
+    assert run.epochs().learning_rate.tolist() == pytest.approx([0.01, 0.005, 0], abs=1e-8)
+    # What settles last is kept, whatever validation says of it.
+    last = weights(run.path / "checkpoint/epoch-0003.keras")
+    for ours, theirs in zip(weights(run.path / "model.keras"), last, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+# ---------------------------------------------------------------- folds
+
+
+FOLDED = dataclasses.replace(CONFIG, epochs=2, image_size=32, folds=5)
+
+
+@dataclass
+class Folded:
+    """A run of five folds, stopped in the second epoch of the third and then resumed."""
+
+    run: Run
+    stopped: Status = field(default_factory=Status)
+    described: dict[str, object] = field(default_factory=dict)
+    scores: dict[str, object] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)  # when it stopped: time written (ns)
+    before: list[tuple[int, int, str]] = field(default_factory=list)
+    after: list[tuple[int, int, str]] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def folded(home: Environment, sample_photos: Photos) -> Folded:
+    ours = Folded(run := runs.new_run(home.runs, FOLDED, sample_photos))
+    stopping = at("Fold 3 of 5: Training", STEPS + 4, stop(run))
+    train_and_evaluate(run, home, both(lambda *p: ours.before.append(p), stopping))
+    ours.stopped, ours.described = run.status(), runs.describe(run)
+    ours.scores = run.evaluation()
+    ours.files = {
+        path.relative_to(run.path).as_posix(): path.stat().st_mtime_ns
+        for path in run.path.rglob("*")
+        if path.is_file()
+    }
+    train_and_evaluate(run, home, lambda *progress: ours.after.append(progress))
+    return ours
+
+
+@pytest.fixture(scope="module")
+def alone(home: Environment, sample_photos: Photos) -> Run:
+    """The third fold as a run of its own, which nobody interrupted."""
+    config = dataclasses.replace(FOLDED, folds=1, fold=2)
+    run = runs.new_run(home.runs, config, sample_photos)
+    train_and_evaluate(run, home)
+    return run
+
+
+def test_a_run_of_folds_stops_in_the_midst_of_one(folded: Folded) -> None:
+    # Two folds of two epochs, and one epoch of the third.
+    assert (folded.stopped.state, folded.stopped.epoch) == ("stopped", 5)
+    shown = {name: folded.described[name] for name in ("state", "epoch", "epochs")}
+    assert shown == {"state": "stopped", "epoch": 5, "epochs": 10}
+    assert "folds/1/evaluation.json" in folded.files
+    assert "folds/2/checkpoint/epoch-0001.keras" in folded.files
+    assert "folds/2/evaluation.json" not in folded.files
+    assert not any(name.startswith(("folds/3", "out_of_fold")) for name in folded.files)
+    assert "out_of_fold" not in folded.scores
+
+
+def test_a_resumed_run_leaves_the_folds_before_as_they_are(folded: Folded) -> None:
+    assert {what.split(":")[0] for _, _, what in folded.after} == {
+        *("Fold 3 of 5", "Fold 4 of 5", "Fold 5 of 5")
+    }
+    steps = [p for p in folded.after if p[2].startswith("Fold 3 of 5: Training")]
+    assert steps[0] == (STEPS + 1, 2 * STEPS, "Fold 3 of 5: Training, epoch 2 of 2")
+    # The whole run's: its state, its progress, and its evaluation, which gains the folds' figures.
+    written = {"status.json", "metrics.jsonl", "evaluation.json"}
+    for name, when in folded.files.items():
+        if not name.startswith("folds/2") and name not in written:
+            assert (folded.run.path / name).stat().st_mtime_ns == when, name
+
+
+def test_a_fold_that_was_stopped_equals_one_that_was_not(folded: Folded, alone: Run) -> None:
+    fold = folded.run.folds[2]
+    pd.testing.assert_frame_equal(numbers(fold), numbers(alone), check_exact=True)
+    assert_same_answers(fold, alone)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(fold.path / "index.parquet"), pd.read_parquet(alone.path / "index.parquet")
+    )
+
+
+def test_the_state_and_the_progress_are_the_whole_runs(folded: Folded) -> None:
+    status = folded.run.status()
+    assert (status.state, status.epoch, status.error) == ("finished", 10, None)
+    assert status.seconds > folded.stopped.seconds > 0
+    assert folded.run.is_finished
+    ticks = [row for row in folded.run.metrics() if row["kind"] == "tick"]
+    assert {f"Fold {n} of 5: Predicting every photo" for n in range(1, 6)} <= {
+        tick["what"] for tick in ticks
+    }
+    assert [row["epoch"] for row in folded.run.metrics() if row["kind"] == "epoch"] == [1, 2]
+    for fold in folded.run.folds[1:]:
+        assert [(row["kind"], row["epoch"]) for row in fold.metrics()] == [
+            ("epoch", 1),
+            ("epoch", 2),
+        ]
+        assert (fold.status().state, fold.status().epoch) == ("finished", 2)
+    steps = [p for p in folded.before if p[2].startswith("Fold 2 of 5: Training")]
+    assert [done for done, _, _ in steps] == list(range(1, 2 * STEPS + 1))
+
+
+def test_further_folds_keep_their_answers_and_leave_their_models(folded: Folded) -> None:
+    for fold in folded.run.folds[1:]:
+        names = {p.relative_to(fold.path).as_posix() for p in fold.path.rglob("*")}
+        assert names == {
+            "config.json",
+            "status.json",
+            "metrics.jsonl",
+            "index.parquet",
+            "predictions.parquet",
+            "projection.npz",
+            "evaluation.json",
+        }
+    names = {p.name for p in folded.run.path.iterdir()}
+    assert names >= {"checkpoint", "model.keras", "model.tflite", "folds", "out_of_fold.parquet"}
+    assert {p.name for p in (folded.run.path / "folds").iterdir()} == {"1", "2", "3", "4"}
+
+
+def test_the_runs_own_answers_are_the_first_folds(
+    folded: Folded, home: Environment, sample_photos: Photos
+) -> None:
+    evaluation = folded.run.evaluation()
+    del evaluation["out_of_fold"]
+    assert evaluation == folded.scores == evaluate(folded.run.predictions(), folded.run.classes)
+    assert [run.id for run in runs.list_runs(home.runs)].count("2") == 0
+    row = folded.run.predictions().iloc[0]
+    answer = Classifier(folded.run).classify(sample_photos.root / row.file)
+    np.testing.assert_array_equal(answer.logits, row.logits)
+
+
+def test_every_photo_is_answered_once_by_a_model_that_never_saw_it(
+    folded: Folded, sample_photos: Photos
+) -> None:
+    table = folded.run.out_of_fold()
+    assert table is not None
+    assert sorted(table.file) == sorted(sample_photos.files)
+    assert (table.label == table.file.str.split("/").str[0]).all()
+    for number, fold in enumerate(folded.run.folds):
+        index = pd.read_parquet(fold.path / "index.parquet").set_index("file")
+        answered = table[table.fold == number].set_index("file")
+        assert set(answered.index) == set(index.index[index.split == "test"])
+        assert len(answered) == 48 and (index.fold[answered.index] == number).all()
+        # As the training read it, and as its predictions list it.
+        for splits in (index.split, fold.predictions().set_index("file").split):
+            seen = splits.index[splits.isin(["train", "validation"])]
+            assert len(seen) == 192 and not set(seen) & set(answered.index)
+        own, evaluation = fold.predictions().set_index("file"), fold.evaluation()
+        for file, row in answered.iterrows():
+            np.testing.assert_array_equal(row.logits, own.logits[file])
+            assert row.distance == own.distance[file]
+        for name in ("temperature", "threshold", "distance_limit"):
+            assert (answered[name] == evaluation[name]).all()
+
+
+def test_the_out_of_fold_figures_follow_from_the_stored_table(folded: Folded) -> None:
+    table = pd.read_parquet(folded.run.path / "out_of_fold.parquet")
+    ours, classes = folded.run.evaluation()["out_of_fold"], folded.run.classes
+    labels = table.label.map(classes.index).to_numpy()
+    logits = np.stack(table.logits).astype(float) / table.temperature.to_numpy()[:, None]
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    correct = p.argmax(axis=1) == labels
+    assert ours["n"] == 240 and ours["accuracy"] == pytest.approx(correct.mean())
+    low, high = ours["accuracy_interval"]
+    assert low < ours["accuracy"] < high
+    assert ours["macro_f1"] == pytest.approx(f1_score(labels, p.argmax(axis=1), average="macro"))
+    assert ours["nll"] == pytest.approx(log_loss(labels, p))
+    matrix = np.zeros((6, 6), int)
+    np.add.at(matrix, (labels, p.argmax(axis=1)), 1)
+    assert ours["confusion_matrix"] == matrix.tolist()
+    order = np.argsort(p.max(axis=1))
+    gaps = (p.max(axis=1) - correct)[order].reshape(15, 16).mean(axis=1)
+    assert ours["ece"] == pytest.approx(abs(gaps).mean())
+    assert [b["n"] for b in ours["reliability"]] == [16] * 15
+    sure = (p.max(axis=1) >= table.threshold) & (table.distance <= table.distance_limit)
+    assert ours["coverage"] == pytest.approx(sure.mean())
+    assert ours["answered_accuracy"] == (pytest.approx(correct[sure].mean()) if any(sure) else None)
+
+
+def test_a_process_that_ended_before_it_tidied_a_fold_has_it_tidied_later(
+    folded: Folded, home: Environment
+) -> None:
+    """Four folds' models and optimizers are several hundred MB."""
+    shutil.copytree(folded.run.path, home.runs / "untidy")
+    run, scores = Run(home.runs / "untidy"), folded.run.evaluation()
+    for fold in run.folds[3:]:
+        shutil.copytree(run.path / "checkpoint", fold.path / "checkpoint")
+        shutil.copy(run.path / "model.tflite", fold.path)  # model.keras: half tidied
+        fold.write_status(state="waiting")
+    (run.path / "out_of_fold.parquet").unlink()
+    run.write_status(state="stopped")
+    train_and_evaluate(run, home)
+    test_further_folds_keep_their_answers_and_leave_their_models(Folded(run))
+    assert [fold.status().state for fold in run.folds] == ["finished"] * 5
+    assert run.evaluation() == scores and run.out_of_fold() is not None
+
+
+# ---------------------------------------------------------------- pretrained networks
+
+
+TUNED = TrainConfig.from_dict(
+    TrainConfig.recipe("efficientnet_lite0").to_dict()
+    | {"epochs": 2, "image_size": 32, "learning_rate": 0.001, "interpolation": 0.5}
+    | {"split": "random", "tracking": "off"}
+)
+
+
+@pytest.fixture(scope="module")
+def tuned(home: Environment, sample_photos: Photos) -> Run:
+    """Two epochs of fine-tuning that nobody interrupted."""
+    run = runs.new_run(home.runs, TUNED, sample_photos)
+    train_and_evaluate(run, home)
+    return run
+
+
+@pytest.fixture(scope="module")
+def not_tuned(tuned: Run, home: Environment) -> Run:
+    run = remade(tuned, home.runs / "interpolation-0", interpolation=0.0)
+    train_and_evaluate(run, home)
+    return run
+
+
+@pytest.fixture(scope="module")
+def frozen(home: Environment, sample_photos: Photos) -> tuple[dict[str, object], Run]:
+    """What the command line says of a head on frozen features, and its run."""
+    options = ["--data", sample_photos.root, "--image-size", "32", "--split", "random"]
+    choice = ["--model", "frozen_features", "--tracking", "off", "--json"]
+    code, output, errors = run_command(home.home, "train", *choice, *options)
+    assert code == 0, errors
+    result = json.loads(output)
+    return result, runs.open_run(home.runs, result["run"])
+
+
+def validation(run: Run) -> dict[str, object]:
+    return run.evaluation()["splits"]["validation"]
+
+
+def test_fine_tuning_starts_at_the_fitted_head(tuned: Run) -> None:
+    status, epochs = tuned.status(), tuned.epochs()
+    assert (status.state, status.epoch) == ("finished", 2)
+    assert epochs.epoch.tolist() == [0, 1, 2]
+    assert epochs.loss.isna().tolist() == [True, False, False]
+    assert epochs.val_accuracy.notna().all() and epochs.val_loss.notna().all()
+    # A head at random would know one class in six.
+    assert epochs.val_accuracy[0] > 0.5
+    assert epochs.learning_rate[1:].tolist() == pytest.approx([0.001, 0], abs=1e-8)
+    names = {p.name for p in (tuned.path / "checkpoint").iterdir()}
+    assert names == {"epoch-0000.keras", "epoch-0002.keras", "best.keras", "state.json"}
+
+
+def test_fine_tuning_leaves_the_earliest_layers_alone(tuned: Run) -> None:
+    first, last = (
+        keras.saving.load_model(tuned.path / f"checkpoint/epoch-000{epoch}.keras", compile=False)
+        for epoch in (0, 2)
+    )
+    moved = {
+        layer.name: any(
+            (np.asarray(a) != np.asarray(b)).any()
+            for a, b in zip(layer.weights, last.get_layer(layer.name).weights, strict=True)
+        )
+        for layer in first.layers
+        if layer.weights
+    }
+    early = ("stem", "block_01", "block_02", "block_03")
+    assert moved == {name: not name.startswith(early) for name in moved}
+
+
+def test_fine_tuning_can_be_stopped_and_resumed_anywhere(
+    tuned: Run, home: Environment, make_run: Callable[..., Run]
+) -> None:
+    """In the second epoch, and twice more after the weights were interpolated."""
+    run = make_run(**TUNED.to_dict())
+    for what, done, epochs in (
+        ("Fitting", 2, 0),
+        ("Training", STEPS + 2, 1),
+        ("Predicting", 100, 2),
+        ("Predicting", 230, 2),
+    ):
+        train_and_evaluate(run, home, at(what, done, stop(run)))
+        assert (run.status().state, run.status().epoch) == ("stopped", epochs)
+    train_and_evaluate(run, home)
+    assert run.epochs().epoch.tolist() == [0, 1, 2]
+    assert_same_training(run, tuned)
+    for ours, theirs in zip(
+        weights(run.path / "model.keras"), weights(tuned.path / "model.keras"), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_kept_weights_are_a_mean_of_the_first_and_the_last(tuned: Run) -> None:
+    names = ("checkpoint/epoch-0000.keras", "checkpoint/epoch-0002.keras", "model.keras")
+    pretrained, last, kept = (weights(tuned.path / name) for name in names)
+    for one, other, mean in zip(pretrained, last, kept, strict=True):
+        np.testing.assert_allclose(mean, (one + other) / 2, rtol=1e-5, atol=1e-7)
+    assert any((one != other).any() for one, other in zip(pretrained, last, strict=True))
+
+
+def test_without_a_share_of_the_tuning_the_answers_are_the_fitted_heads(
+    not_tuned: Run, tuned: Run, frozen: tuple[dict[str, object], Run]
+) -> None:
+    epochs = tuned.epochs()
+    ours = validation(not_tuned)
+    assert ours["confusion_matrix"] == epochs.val_confusion_matrix[0]
+    assert ours["uncalibrated"]["nll"] == pytest.approx(epochs.val_loss[0], rel=0.01)
+    # The same photos, split and seed: a head on frozen features is where fine-tuning starts.
+    assert_same_answers(not_tuned, frozen[1])
+
+
+def test_with_the_whole_tuning_the_answers_are_the_last_epochs(
+    tuned: Run, home: Environment
+) -> None:
+    run = remade(tuned, home.runs / "interpolation-1", interpolation=1.0)
+    train_and_evaluate(run, home)
+    last = weights(run.path / "checkpoint/epoch-0002.keras")
+    for ours, theirs in zip(weights(run.path / "model.keras"), last, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    epochs, ours = tuned.epochs(), validation(run)
+    assert ours["accuracy"] == pytest.approx(epochs.val_accuracy[2], abs=1 / 24)
+    assert ours["uncalibrated"]["nll"] == pytest.approx(epochs.val_loss[2], rel=0.01)
+
+
+def test_a_head_on_frozen_features_is_trained_from_the_command_line(
+    frozen: tuple[dict[str, object], Run], sample_photos: Photos
+) -> None:
+    result, run = frozen
+    assert (result["state"], result["epochs"], result["images_per_second"]) == ("finished", 0, None)
+    assert result["seconds"] > 0 and run.is_finished
+    assert run.status().epoch == 0 and run.epochs().epoch.tolist() == [0]
+    scores = run.evaluation()["splits"]
+    assert result["test"] == {"run": run.id, "split": "test", **scores["test"]}
+    # Thirty-two pixels a side, and still it knows most of them.
+    assert scores["train"]["accuracy"] > 0.9 and scores["test"]["accuracy"] > 0.5
+    assert np.stack(run.predictions().embedding).shape == (240, 64)
+
+
+def test_the_head_is_the_one_that_answers(
+    frozen: tuple[dict[str, object], Run], sample_photos: Photos
+) -> None:
+    """With it, a class activation map adds up to that class's logit."""
+    _, run = frozen
+    head = run.head()
+    assert head is not None and head[0].shape == (1280, 6) and head[1].shape == (6,)
+    lite = LiteModel(run.path / "model.tflite")
+    for row in run.predictions().iloc[::80].itertuples():
+        logits, feature_map = lite(load_photo(sample_photos.root / row.file, 32))
+        np.testing.assert_array_equal(logits, row.logits)
+        ours = feature_map.mean(axis=(0, 1)) @ head[0] + head[1]
+        np.testing.assert_allclose(ours, logits, atol=0.02)
+
+
+def test_a_head_for_two_classes_can_be_fitted(env: Environment, tmp_path: Path) -> None:
+    photos = coloured(tmp_path / "colours", ("red", "blue"))
+    settings = TrainConfig.recipe("frozen_features").to_dict()
+    settings |= {"image_size": 32, "split": "random", "tracking": "off"}
+    run = runs.new_run(env.runs, TrainConfig.from_dict(settings), photos)
+    train_and_evaluate(run, env)
+    assert run.evaluation()["splits"]["test"]["accuracy"] == 1
+    assert run.evaluation()["splits"]["train"]["accuracy"] == 1
 
 
 # ---------------------------------------------------------------- real processes
@@ -545,13 +910,16 @@ def test_a_waiting_run_starts_when_the_other_ends(
 # ---------------------------------------------------------------- settings
 
 
-@pytest.mark.parametrize("setting", [{"class_weights": False}, {"rotation": 0.0}])
+@pytest.mark.parametrize(
+    "setting",
+    [{"class_weights": False}, {"rotation": 0.0}, {"mixup": 0.2}, {"label_smoothing": 0.1}],
+)
 def test_settings_change_the_training(
     setting: dict[str, object], home: Environment, make_run: Callable[..., Run], trained: Run
 ) -> None:
     run = make_run(epochs=1, **setting)
     train_and_evaluate(run, home, at("Exporting", 0, stop(run)))
-    assert run.epochs().loss[0] != trained.epochs().loss[0]
+    assert run.epochs().weighted_loss[0] != trained.epochs().weighted_loss[0]
 
 
 def test_class_weights_make_rare_classes_count_more(

@@ -1,5 +1,5 @@
 """Command line: `python -m trashnet data|audit|review|train|resume|stop|runs|evaluate|
-classify`.
+robustness|classify`.
 
 With `--json`, stdout is exactly one JSON document and everything else goes to stderr. A mistake
 of the person is one sentence on stderr and exit code 2.
@@ -11,13 +11,10 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from tqdm import tqdm
-
-from trashnet import index, runs
+from trashnet import index, printing, runs
 from trashnet.config import (
     Environment,
     Split,
@@ -35,7 +32,7 @@ from trashnet.data import (
     use_samples,
 )
 from trashnet.errors import ConfigError, DataError, PhotoError, RunError, TrashnetError
-from trashnet.files import Progress, write_atomically
+from trashnet.files import write_atomically
 from trashnet.index import load_index
 
 EXIT_MISTAKE = 2
@@ -74,7 +71,7 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     if options.split is not None:
         TrainConfig.from_dict({"split": options.split})
     config = TrainConfig.from_dict({"seed": options.seed})
-    with _progress() as on_progress:
+    with printing.progress_bar() as on_progress:
         if options.fetch:
             photos = fetch_trashnet(env, on_progress)
         elif options.samples:
@@ -91,7 +88,7 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
 def _audit(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     from trashnet import audit
 
-    with _progress() as on_progress:
+    with printing.progress_bar() as on_progress:
         photos = find_photos(env, on_progress)
         scanned = scan(photos, env.cache, on_progress)
         found = audit.audit(photos, scanned, env.cache, on_progress)
@@ -140,14 +137,18 @@ def _write_table(table: Any, path: Path) -> None:
 
 
 def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    base = TrainConfig.from_file(Path(options.config)) if options.config else TrainConfig()
+    base = (
+        TrainConfig.from_file(Path(options.config))
+        if options.config
+        else TrainConfig.recipe(options.model or TrainConfig.model)
+    )
     given = {
         f.name: getattr(options, f.name)
         for f in dataclasses.fields(TrainConfig)
         if getattr(options, f.name) is not None
     }
     config = TrainConfig.from_dict(base.to_dict() | given)
-    with _progress() as on_progress:
+    with printing.progress_bar() as on_progress:
         photos = use_samples(env, on_progress) if options.samples else find_photos(env, on_progress)
         index.check_splittable(photos, env, config, on_progress)
     run = runs.new_run(env.runs, config, photos, index.review_of(photos, env).latest())
@@ -166,7 +167,7 @@ def _go(run: runs.Run, env: Environment) -> dict[str, Any]:
     runs.check_startable(run)
     from trashnet.train import train_and_evaluate  # TensorFlow takes seconds to import
 
-    with _progress() as on_progress:
+    with printing.progress_bar() as on_progress:
         train_and_evaluate(run, env, on_progress)
     status, epochs = run.status(), run.epochs()
     result: dict[str, Any] = {
@@ -174,7 +175,9 @@ def _go(run: runs.Run, env: Environment) -> dict[str, Any]:
         "state": status.state,
         "epochs": status.epoch,
         "seconds": round(status.seconds, 2),
-        "images_per_second": float(epochs.images_per_second.median()) if len(epochs) else None,
+        "images_per_second": (
+            float(epochs.images_per_second.median()) if "images_per_second" in epochs else None
+        ),
         "validation": None,
         "test": None,
     }
@@ -203,16 +206,27 @@ def _report(run: runs.Run, split: str) -> dict[str, Any]:
     if split not in splits:
         raise RunError(f"The run {run.id} has no split {split!r}; it has {', '.join(splits)}.")
     result = {"run": run.id, "split": split, **splits[split]}
+    if "out_of_fold" in evaluation:
+        result["out_of_fold"] = evaluation["out_of_fold"]
     if "unreviewed" in evaluation:
         result["unreviewed"] = evaluation["unreviewed"].get(split)
     return result
+
+
+def _robustness(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    from trashnet.robustness import measure_and_store
+
+    run = runs.open_run(env.runs, options.run)
+    photos = find_photos(env)
+    with printing.progress_bar() as on_progress:
+        return measure_and_store(run, photos.root, options.split, on_progress)
 
 
 def _classify(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
     from trashnet.predict import Classifier, picture_paths
 
     run = _chosen_run(options.run, env)
-    classifier = Classifier(run)
+    classifier = Classifier(run, options.flips)
     drawn = ", which was trained on drawn sample pictures" if run.is_sample else ""
     logging.info("answered by %s%s", run.id, drawn)
     paths = picture_paths(options.photo)
@@ -232,119 +246,12 @@ def _classify(options: argparse.Namespace, env: Environment) -> list[dict[str, A
 def _chosen_run(name: str | None, env: Environment) -> runs.Run:
     if name is not None:
         return runs.open_run(env.runs, name)
-    finished = [run for run in runs.list_runs(env.runs) if run.is_finished]
-    # The latest that knows photos; drawn pictures only where there is nothing else.
+    released = runs.Run(runs.RELEASED)
+    finished = [run for run in [*runs.list_runs(env.runs), released] if run.is_finished]
+    # The latest that knows photos; one that knows drawings only where it is named.
     for run in sorted(finished, key=lambda run: run.is_sample):
         return run
     raise RunError("There is no finished run yet; train one with 'python -m trashnet train'.")
-
-
-# ---------------------------------------------------------------- what people see
-
-
-def _show_data(result: dict[str, Any]) -> None:
-    print(f"{result['photos']} photos of {result['name']} in {result['root']}")
-    splits = list(result["splits"])
-    print(f"{'':12}{'all':>8}" + "".join(f"{s:>12}" for s in splits))
-    for name, count in result["classes"].items():
-        row = "".join(f"{result['splits'][s][name]:12}" for s in splits)
-        print(f"{name:12}{count:8}{row}")
-    print(f"split: {result['split']}")
-    for file in result["excluded"]:
-        why = "cannot be read" if file in result["unreadable"] else "conflicting label or review"
-        print(f"left out, {why}: {file}")
-
-
-def _show_audit(result: dict[str, Any]) -> None:
-    print(f"{result['photos']} photos, {len(result['exact_duplicates'])} contents filed repeatedly")
-    for files in result["conflicts"]:
-        print(f"same photo, different labels: {', '.join(files)}")
-    print(
-        f"{result['near_duplicate_pairs']} pairs are at least {result['threshold']} similar; "
-        f"{result['groups']} objects were photographed repeatedly ({result['grouped_photos']} "
-        f"photos, {result['largest_group']} at most)"
-    )
-    for way, count in (result["leaks"] or {}).items():
-        if count is not None:
-            print(f"test photos with a near-duplicate in train, {way} split: {count}")
-
-
-def _show_review(result: list[dict[str, Any]]) -> None:
-    for d in result:
-        print(f"{d['file']}: {d['action']} {d['label'] or ''} {d['note']}".rstrip())
-    if not result:
-        print("no decisions")
-
-
-def _show_training(result: dict[str, Any]) -> None:
-    print(f"{result['run']}: {result['state']} after {result['epochs']} epochs")
-    for split in ("validation", "test"):
-        if result[split]:
-            _show_report(result[split])
-
-
-def _show_report(result: dict[str, Any]) -> None:
-    low, high = result["accuracy_interval"]
-    before = result.get("unreviewed")
-    print(
-        f"{result['split']}, n = {result['n']}: accuracy {result['accuracy']:.1%} "
-        f"({low:.1%} to {high:.1%}), macro F1 {result['macro_f1']:.3f}, ECE {result['ece']:.3f}"
-    )
-    if before:
-        print(f"  without the review: n = {before['n']}, accuracy {before['accuracy']:.1%}")
-    for name, scores in result["per_class"].items():
-        print(
-            f"  {name:12} precision {scores['precision']:.3f}  recall {scores['recall']:.3f}  "
-            f"F1 {scores['f1']:.3f}  n {scores['support']}"
-        )
-
-
-def _show_runs(result: list[dict[str, Any]]) -> None:
-    if not result:
-        print("no runs yet")
-        return
-    print(f"{'run':36} {'state':9} {'epoch':>9} {'validation':>10} {'test':>7} {'n':>5}  data")
-    for row in result:
-        scores = [row["validation_accuracy"], row["test_accuracy"]]
-        validation, test = ("–" if score is None else f"{score:.1%}" for score in scores)
-        epoch = f"{row['epoch']}/{row['epochs']}"
-        print(
-            f"{row['run']:36} {row['state']:9} {epoch:>9} {validation:>10} {test:>7} "
-            f"{row['test_photos'] or '–':>5}  {row['data']}"
-        )
-
-
-def _show_answers(result: list[dict[str, Any]]) -> None:
-    for answer in result:
-        if "error" in answer:
-            print(f"{answer['file']}: {answer['error']}")
-        else:
-            unsure = "" if answer["sure"] else "  (not sure)"
-            print(f"{answer['file']}: {answer['label']} {answer['confidence']:.1%}{unsure}")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
-    """Draws a bar on a terminal; into a log it writes nothing, the log has the epochs."""
-    bar: tqdm | None = None
-    shown = ""
-
-    def on_progress(done: int, total: int, what: str) -> None:
-        nonlocal bar, shown
-        if bar is None or what != shown:
-            if bar is not None:
-                bar.close()
-            quiet = not sys.stderr.isatty()
-            bar = tqdm(total=total, desc=what, disable=quiet, file=sys.stderr, leave=False)
-            shown = what
-        bar.total = total
-        bar.update(done - bar.n)
-
-    try:
-        yield on_progress
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 # ---------------------------------------------------------------- options
@@ -364,13 +271,13 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, command: Any, show: Any, help: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help)
         sub.add_argument("--json", action="store_true", help="print one JSON document")
-        if name in ("data", "audit", "review", "train"):
+        if name in ("data", "audit", "review", "train", "robustness"):
             what = "folder of class folders or zip (default: TRASHNET_DATA)"
             sub.add_argument("--data", metavar="PATH", help=what)
         sub.set_defaults(command=command, show=show)
         return sub
 
-    data = add("data", _data, _show_data, "find, fetch, verify and split the photos")
+    data = add("data", _data, printing.show_data, "find, fetch, verify and split the photos")
     source = data.add_mutually_exclusive_group()
     source.add_argument("--fetch", action="store_true", help="download TrashNet (43 MB)")
     source.add_argument("--samples", action="store_true", help="draw the sample pictures")
@@ -382,11 +289,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_settings(data, ("seed",), with_defaults=True)
 
-    audit = add("audit", _audit, _show_audit, "find duplicates, conflicts and repeated objects")
+    audit = add(
+        "audit", _audit, printing.show_audit, "find duplicates, conflicts and repeated objects"
+    )
     audit.add_argument("--pairs", metavar="FILE", help="write similar pairs as .csv or .parquet")
     audit.add_argument("--manifest", metavar="FILE", help="write TrashNet's facts as .csv")
 
-    review = add("review", _review, _show_review, "keep, exclude or relabel photos")
+    review = add("review", _review, printing.show_review, "keep, exclude or relabel photos")
     review.add_argument("photo", nargs="?", metavar="FILE", help="the photo, as glass/glass1.jpg")
     decision = review.add_mutually_exclusive_group()
     decision.add_argument("--keep", action="store_true", help="keep it although it is flagged")
@@ -395,21 +304,33 @@ def _parser() -> argparse.ArgumentParser:
     decision.add_argument("--undo", action="store_true", help="take the last decision back")
     review.add_argument("--note", default="", help="why")
 
-    train = add("train", _train, _show_training, "train and evaluate a model")
+    train = add("train", _train, printing.show_training, "train and evaluate a model")
     train.add_argument("--config", metavar="FILE", help="JSON settings, or a run's config.json")
     train.add_argument("--samples", action="store_true", help="train on the sample pictures")
     _add_settings(train, tuple(f.name for f in dataclasses.fields(TrainConfig)))
 
-    resume = add("resume", _resume, _show_training, "go on with a stopped, failed or lost run")
+    resume = add(
+        "resume", _resume, printing.show_training, "go on with a stopped, failed or lost run"
+    )
     resume.add_argument("run", metavar="RUN", help="run id or directory")
     stop = add("stop", _stop, lambda r: print(f"{r['run']} is stopping"), "stop a training")
     stop.add_argument("run", metavar="RUN", help="run id or directory")
-    add("runs", _runs, _show_runs, "list the runs, newest first")
-    evaluate = add("evaluate", _evaluate, _show_report, "report a finished run")
-    evaluate.add_argument("run", metavar="RUN", help="run id or directory")
+    add("runs", _runs, printing.show_runs, "list the runs, newest first")
+    evaluate = add("evaluate", _evaluate, printing.show_report, "report a finished run")
+    evaluate.add_argument("run", metavar="RUN", help="run id, directory, or released")
     evaluate.add_argument("--split", default="test", help="train, validation or test")
-    classify = add("classify", _classify, _show_answers, "say what photos show")
+    robustness = add(
+        "robustness", _robustness, printing.show_robustness, "measure a run on changed photos"
+    )
+    robustness.add_argument("run", metavar="RUN", help="run id, directory, or released")
+    robustness.add_argument("--split", default="validation", help="validation or test")
+    classify = add("classify", _classify, printing.show_answers, "say what photos show")
     classify.add_argument("photo", nargs="+", metavar="PATH", help="photo, or folder of photos")
+    classify.add_argument(
+        "--flips",
+        action="store_true",
+        help="answer with the mean of photo and mirror image (twice the time)",
+    )
     classify.add_argument("--run", metavar="RUN", help="run to answer with (default: the latest)")
     return parser
 

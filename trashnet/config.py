@@ -16,9 +16,36 @@ from dotenv import load_dotenv
 from trashnet.errors import ConfigError
 
 Split = Literal["object", "random", "authors"]
+Schedule = Literal["constant", "cosine"]
 Tracking = Literal["auto", "online", "offline", "off"]
 
-MODELS = ("cnn_baseline",)
+_FINE_TUNING: dict[str, Any] = {
+    "epochs": 10,
+    "learning_rate": 2e-4,
+    "schedule": "cosine",
+    "label_smoothing": 0.1,
+    "interpolation": 0.85,
+    "vertical_flip": True,
+    "rotation": 30.0,
+    "zoom": 0.3,
+    "stretch": 0.2,
+    "shift": 0.1,
+    "contrast": 0.3,
+    "saturation": 0.3,
+    "tint": 0.05,
+    "mixup": 0.2,
+}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "cnn_baseline": {},
+    # The head is fitted, not trained: there are no epochs and nothing is augmented.
+    "frozen_features": {"epochs": 0, "horizontal_flip": False, "brightness": 0.0, "rotation": 0.0},
+    "efficientnet_lite0": _FINE_TUNING,
+    "efficientnetv2_b0": _FINE_TUNING,
+}
+"""The settings in which each network's own recipe differs from the promised one."""
+
+MODELS = tuple(RECIPES)
 """Names `trashnet.models.build_model` knows."""
 
 
@@ -36,16 +63,35 @@ class TrainConfig:
     """
 
     model: str = _setting("cnn_baseline", "network to train")
-    epochs: int = _setting(50, "passes over the training photos", 1, 1000)
+    epochs: int = _setting(50, "passes over the training photos", 0, 1000)
     image_size: int = _setting(224, "side of the square input, in pixels", 32, 512)
     batch_size: int = _setting(32, "photos per optimisation step", 1, 512)
-    learning_rate: float = _setting(0.001, "Adam's learning rate", 1e-7, 1.0)
+    learning_rate: float = _setting(0.001, "Adam's (highest) learning rate", 1e-7, 1.0)
+    schedule: Schedule = _setting(
+        "constant", "constant, or cosine: warm up for an epoch, then fall to zero, keep the last"
+    )
+    label_smoothing: float = _setting(0.0, "share of each label spread over all classes", 0.0, 0.5)
+    interpolation: float = _setting(
+        1.0, "share of the trained weights in the mean with the pretrained ones (WiSE-FT)", 0.0, 1.0
+    )
     seed: int = _setting(0, "decides the split, the initial weights and every epoch", 0, 2**31 - 1)
     split: Split = _setting("object", "how photos are divided into train, validation and test")
+    fold: int = _setting(0, "which fifth of the photos is the test set", 0, 4)
+    folds: int = _setting(1, "1, or 5: train every fold and answer each photo out of fold", 1, 5)
     exclude_conflicts: bool = _setting(True, "leave out photos that are filed under two labels")
     horizontal_flip: bool = _setting(True, "mirror half of the training photos")
-    brightness: float = _setting(0.2, "largest brightness change, as a share of white", 0.0, 1.0)
+    vertical_flip: bool = _setting(False, "turn half of the training photos upside down")
     rotation: float = _setting(15.0, "largest rotation, in degrees either way", 0.0, 180.0)
+    zoom: float = _setting(0.0, "largest zoom in or out, as a share of the size", 0.0, 1.0)
+    stretch: float = _setting(0.0, "largest change of the ratio of width to height", 0.0, 1.0)
+    shift: float = _setting(0.0, "largest shift, as a share of the size", 0.0, 0.5)
+    brightness: float = _setting(0.2, "largest brightness change, as a share of white", 0.0, 1.0)
+    contrast: float = _setting(0.0, "largest change of contrast, as a share", 0.0, 1.0)
+    saturation: float = _setting(0.0, "largest change of saturation, as a share", 0.0, 1.0)
+    tint: float = _setting(0.0, "largest change of each colour channel, as a share", 0.0, 0.5)
+    mixup: float = _setting(
+        0.0, "how much photos are blended with others (Beta's alpha; Zhang et al. 2018)", 0.0, 1.0
+    )
     class_weights: bool = _setting(True, "weigh rare classes up in the loss")
     tracking: Tracking = _setting("auto", "Weights & Biases: auto, online, offline or off")
 
@@ -55,6 +101,32 @@ class TrainConfig:
             _check(f, value)
             if f.type is float:  # JSON writes 1.0 as 1
                 object.__setattr__(self, f.name, float(value))
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.folds not in (1, 5):
+            raise ConfigError(f"folds is {self.folds}; it must be 1 or 5.")
+        if self.folds > 1 and self.fold:
+            raise ConfigError(f"fold is {self.fold}; it must be 0 when every fold is trained.")
+        if self.split == "authors" and (self.folds > 1 or self.fold):
+            raise ConfigError("The authors' split has one test set; folds need another split.")
+        if self.model == "frozen_features" and self.epochs:
+            raise ConfigError("frozen_features has nothing to train by epochs; epochs must be 0.")
+        if self.model == "cnn_baseline" and not self.epochs:
+            raise ConfigError("epochs is 0; cnn_baseline needs at least 1.")
+        if self.model == "cnn_baseline" and self.interpolation < 1:
+            raise ConfigError(
+                "cnn_baseline has no pretrained weights to mix with; interpolation must be 1."
+            )
+
+    @classmethod
+    def recipe(cls, model: str) -> "TrainConfig":
+        """Returns the settings a network is best trained with.
+
+        Raises:
+            ConfigError: There is no such network.
+        """
+        return cls(model=model, **RECIPES.get(model, {}))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
@@ -83,6 +155,11 @@ class TrainConfig:
         if not isinstance(values, dict):
             raise ConfigError(f"{path} must hold a JSON object of settings.")
         return cls.from_dict(values)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of all folds together."""
+        return self.epochs * self.folds
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""

@@ -81,14 +81,17 @@ def training_curves(epochs: pd.DataFrame, metric: str, total: int) -> go.Figure:
         (f"val_{metric}", "validation", _VALIDATION),
     ):
         figure.add_scatter(
-            x=epochs.epoch if len(epochs) else [],
-            y=epochs[column] if len(epochs) else [],
+            x=epochs.epoch if column in epochs else [],
+            y=epochs[column] if column in epochs else [],
             name=name,
             mode="lines+markers" if len(epochs) < 30 else "lines",
             line={"color": colour, "width": 2.5},
             hovertemplate=f"epoch %{{x}}, {name}: %{{y:.3f}}<extra></extra>",
         )
-    figure.update_xaxes(title="epoch", range=[0.5, total + 0.5], dtick=max(1, total // 10))
+    first = epochs.epoch.min() if len(epochs) else 1  # 0 where a pretrained network starts
+    figure.update_xaxes(
+        title="epoch", range=[first - 0.5, max(1, total) + 0.5], dtick=max(1, total // 10)
+    )
     figure.update_yaxes(title="loss (nats)" if metric == "loss" else metric)
     if metric == "accuracy":
         figure.update_yaxes(tickformat=".0%", range=[0, 1])

@@ -35,6 +35,7 @@ def load_index(
     exclude_conflicts: bool = True,
     decisions: Mapping[str, Decision] | None = None,
     on_progress: Progress = silent,
+    test_fold: int = 0,
 ) -> pd.DataFrame:
     """Scans the photos, adds what is known of them, and divides them.
 
@@ -47,6 +48,7 @@ def load_index(
         exclude_conflicts: Whether photos filed under two labels are left out of every split.
         decisions: Review decisions to honour; None reads the data set's review file.
         on_progress: Told of the photos read.
+        test_fold: Which fifth of the photos is the test set.
 
     Returns:
         `make_index`'s table, whose `attrs["split"]` names the way of splitting.
@@ -59,7 +61,7 @@ def load_index(
     split = split or best_split(groups)
     if decisions is None:
         decisions = review_of(photos, env).latest()
-    return make_index(photos, scanned, split, seed, groups, exclude_conflicts, decisions)
+    return make_index(photos, scanned, split, seed, groups, exclude_conflicts, decisions, test_fold)
 
 
 def best_split(groups: pd.Series | None) -> str:
@@ -75,7 +77,8 @@ def check_splittable(
     A split by object is tried as far as objects are known; the training finds them first.
     """
     split = None if config.split == "object" else config.split
-    load_index(photos, env, split, config.seed, on_progress=on_progress)
+    for fold in range(FOLDS) if config.folds > 1 else [config.fold]:
+        load_index(photos, env, split, config.seed, on_progress=on_progress, test_fold=fold)
 
 
 def make_index(
@@ -86,6 +89,7 @@ def make_index(
     groups: pd.Series | None = None,
     exclude_conflicts: bool = True,
     decisions: Mapping[str, Decision] | None = None,
+    test_fold: int = 0,
 ) -> pd.DataFrame:
     """Divides the readable photos: 80 % train, 20 % test, an eighth of train for validation.
 
@@ -101,11 +105,12 @@ def make_index(
         groups: The object of each photo, by file.
         exclude_conflicts: Whether photos filed under two labels are left out of every split.
         decisions: Review decisions by file.
+        test_fold: Which fifth of the photos is the test set.
 
     Returns:
         The scan's readable rows with the columns group, flag, original_label, split
         (`excluded` for photos left out), unreviewed_split, and fold (0 to 4, for cross-validation;
-        the test photos are fold 0; -1 where photos were not dealt to folds).
+        the test photos are those of `test_fold`; -1 where photos were not dealt to folds).
     """
     index = scanned[scanned.error.isna()].drop(columns=["error", "mtime"]).reset_index(drop=True)
     if groups is not None:
@@ -114,7 +119,7 @@ def make_index(
         index["group"] = np.arange(len(index))
     index["flag"] = flags(index)
     index["original_label"] = index.label
-    index["split"], index["fold"] = _divide(photos, index, split, seed, groups)
+    index["split"], index["fold"] = _divide(photos, index, split, seed, groups, test_fold)
     dealt = index.split.copy()
     if exclude_conflicts:
         index.loc[index.flag.str.contains("conflict"), "split"] = EXCLUDED
@@ -130,9 +135,16 @@ def make_index(
 
 
 def _divide(
-    photos: Photos, index: pd.DataFrame, split: str, seed: int, groups: pd.Series | None
+    photos: Photos,
+    index: pd.DataFrame,
+    split: str,
+    seed: int,
+    groups: pd.Series | None,
+    test_fold: int,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     if split == "authors":
+        if test_fold:
+            raise DataError("The authors' lists have one test set and no folds; use another split.")
         return _authors_split(photos, index), np.full(len(index), -1)
     if split == "object":
         if groups is None:
@@ -140,7 +152,7 @@ def _divide(
                 "Which photos show the same object is not known yet; run "
                 "'python -m trashnet audit' first, or choose the random split."
             )
-        if photos.is_trashnet and seed == 0:
+        if photos.is_trashnet and seed == 0 and test_fold == 0:
             facts = trashnet_facts().reindex(index.file)
             return facts.split.to_numpy(object), facts.fold.to_numpy(np.int64)
         objects = index.group
@@ -148,11 +160,11 @@ def _divide(
         objects = pd.Series(np.arange(len(index)))
     else:
         raise DataError(f"The split is {split!r}; it must be object, random or authors.")
-    return divide(index.label, objects, photos.classes, seed)
+    return divide(index.label, objects, photos.classes, seed, test_fold)
 
 
 def divide(
-    labels: pd.Series, groups: pd.Series, classes: Sequence[str], seed: int
+    labels: pd.Series, groups: pd.Series, classes: Sequence[str], seed: int, test_fold: int = 0
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Divides photos into splits and folds, stratified by class, groups kept together.
 
@@ -161,10 +173,10 @@ def divide(
         groups: `(n,)` object of each photo.
         classes: All classes, also those of which no photo is left.
         seed: Decides the division.
+        test_fold: The fold of five whose photos are the test set.
 
     Returns:
-        `(n,) object`, the split of each photo; `(n,) int`, its fold of five, the test photos
-        being fold 0.
+        `(n,) object`, the split of each photo; `(n,) int`, its fold.
 
     Raises:
         DataError: A class has too few photos, or too few objects, for each split to get some.
@@ -176,9 +188,9 @@ def divide(
             f"to split; every class needs at least {2 * FOLDS}."
         )
     fold = _deal(labels, groups, FOLDS, seed)
-    rest = np.flatnonzero(fold != 0)
+    rest = np.flatnonzero(fold != test_fold)
     part = _deal(labels.iloc[rest], groups.iloc[rest], _VALIDATION_SHARE, seed)
-    split = np.where(fold == 0, "test", "train").astype(object)
+    split = np.where(fold == test_fold, "test", "train").astype(object)
     split[rest[part == 0]] = "validation"
     present = pd.crosstab(split, labels)
     if len(present) < len(SPLITS) or (present == 0).to_numpy().any():

@@ -3,11 +3,14 @@
 Each scales its input itself and names the layer that ends in the last feature map `features`.
 """
 
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from trashnet.errors import ConfigError
 
@@ -28,12 +31,18 @@ EFFICIENTNET_LITE0_STAGES = (
 )
 
 
+_EARLY = ("stem", "block_01", "block_02", "block_03")
+"""The layers that fine-tuning leaves as they are: edges and textures, at half of a step's cost."""
+
+_DOWNLOAD_SECONDS = 20
+"""How long a download of weights may stand still."""
+
 _CNN_BASELINE_SMALLEST = 22
 """Side of the smallest photo, in pixels, of which three convolutions and poolings leave one."""
 
 
 def build_model(name: str, image_size: int, num_classes: int, seed: int = 0) -> keras.Model:
-    """Builds an untrained network.
+    """Builds a network that has not seen the photos yet.
 
     Args:
         name: One of `trashnet.config.MODELS`.
@@ -45,12 +54,78 @@ def build_model(name: str, image_size: int, num_classes: int, seed: int = 0) -> 
         `(n, image_size, image_size, 3) float32` in 0–255 → `(n, num_classes) float32` logits.
 
     Raises:
-        ConfigError: The photos are too small for the network, or it is unknown.
+        ConfigError: The photos are too small for the network, it is unknown, or its pretrained
+            weights cannot be downloaded.
     """
     keras.utils.set_random_seed(seed)
     if name == "cnn_baseline":
         return _cnn_baseline(image_size, num_classes)
+    if name in ("efficientnet_lite0", "frozen_features"):
+        backbone = efficientnet_lite0_backbone(image_size)
+        _freeze(backbone, lambda layer: layer.name.startswith(_EARLY))
+        if name == "frozen_features":
+            backbone.trainable = False
+        return _with_linear_head(backbone, num_classes)
+    if name == "efficientnetv2_b0":
+        backbone = keras_application(keras.applications.EfficientNetV2B0, image_size)
+        # Their statistics are ImageNet's, and batches of 32 estimate none better.
+        _freeze(backbone, lambda layer: isinstance(layer, layers.BatchNormalization))
+        return _with_linear_head(backbone, num_classes)
     raise ConfigError(f"Unknown model {name!r}.")
+
+
+def is_pretrained(name: str) -> bool:
+    """Whether a network starts from ImageNet weights, so that its head is fitted first."""
+    return name != "cnn_baseline"
+
+
+def keras_application(
+    application: Callable[..., keras.Model],
+    image_size: int,
+    weights: str | None = "imagenet",
+) -> keras.Model:
+    """Returns one of `keras.applications` up to its last feature map; it scales photos itself.
+
+    Args:
+        application: A function of `keras.applications` with `include_preprocessing`.
+        image_size: Side of the square input, in pixels.
+        weights: `imagenet`, which Keras downloads once, or None for random ones.
+
+    Raises:
+        ConfigError: The weights cannot be downloaded.
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_SECONDS)  # Keras sets none and would wait for ever
+    try:
+        return application(
+            include_top=False,
+            weights=weights,
+            input_shape=(image_size, image_size, 3),
+            include_preprocessing=True,
+        )
+    except Exception as error:  # Keras raises a bare Exception when it cannot download
+        if weights is None:
+            raise
+        raise ConfigError(
+            f"The ImageNet weights of {application.__name__} cannot be downloaded here; connect "
+            "to the internet, or choose efficientnet_lite0, whose weights are on this machine."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _freeze(model: keras.Model, which: Callable[[keras.Layer], bool]) -> None:
+    for layer in filter(which, model.layers):
+        layer.trainable = False
+
+
+def _with_linear_head(backbone: keras.Model, num_classes: int) -> keras.Model:
+    """Averages the last feature map over its area and maps it linearly to logits."""
+    # `features` is what is exported beside the logits, whatever the backbone calls its last layer.
+    features = layers.Identity(name=FEATURES)(backbone.output)
+    pooled = layers.GlobalAveragePooling2D(name="embedding")(features)
+    logits = layers.Dense(num_classes, name="logits", dtype="float32")(pooled)
+    return keras.Model(backbone.input, logits, name=backbone.name)
 
 
 def _cnn_baseline(image_size: int, num_classes: int) -> keras.Model:
@@ -82,6 +157,28 @@ def linear_head(model: keras.Model) -> tuple[keras.Variable, keras.Variable] | N
     head = model.get_layer("logits")
     pooled = isinstance(model.layers[-2], layers.GlobalAveragePooling2D)
     return (head.kernel, head.bias) if pooled else None
+
+
+def embedder(model: keras.Model) -> keras.Model:
+    """Returns the network up to its mean feature map, which its linear head sees."""
+    return keras.Model(model.input, model.get_layer("embedding").output)
+
+
+def set_head(model: keras.Model, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
+    """Gives the linear head its kernel `(d, classes)` and bias `(classes,)`."""
+    head = model.get_layer("logits")
+    head.kernel.assign(kernel)
+    head.bias.assign(bias)
+
+
+def interpolate(pretrained: keras.Model, trained: keras.Model, share: float) -> None:
+    """Moves the trained weights towards the pretrained ones; `share` is what is kept of them.
+
+    Between the two lie networks that lose little on photos like the training's and gain on others.
+    Source: WiSE-FT, Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
+    """
+    for start, end in zip(pretrained.weights, trained.weights, strict=True):
+        end.assign((1 - share) * start + share * end)
 
 
 def efficientnet_lite0_backbone(

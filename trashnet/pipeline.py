@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import __version__ as pillow_version
 
+from trashnet.augmentation import augment, mix
 from trashnet.config import TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import DataError, PhotoError
@@ -81,31 +81,6 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def augmentation(config: TrainConfig) -> list[keras.layers.Layer]:
-    """Returns the training's augmentation layers, each taking 0–255 RGB; none when all are off."""
-    layers: list[keras.layers.Layer] = []
-    if config.horizontal_flip:
-        layers.append(keras.layers.RandomFlip("horizontal"))
-    if config.brightness:
-        # Without the range Keras may take 0–255 pixels for 0–1 and clip them to black.
-        layers.append(keras.layers.RandomBrightness(config.brightness, value_range=(0, 255)))
-    if config.rotation:
-        layers.append(keras.layers.RandomRotation(config.rotation / 360, fill_mode="reflect"))
-    return layers
-
-
-def reseed(layers: list[keras.layers.Layer], seed: int, epoch: int) -> None:
-    """Makes what the layers draw next a function of seed, epoch and their place in the list.
-
-    So an epoch repeated after a resume sees the same pictures as it would have without one.
-    """
-    for place, layer in enumerate(layers):
-        generator = getattr(layer, "generator", None) or getattr(layer, "seed_generator", None)
-        if generator is not None:
-            drawn = np.random.default_rng((seed, epoch, place)).integers(2**31, size=2)
-            generator.state.assign(drawn.astype(generator.state.dtype))
-
-
 class TrainingBatches:
     """Endless supply of epochs of augmented training batches.
 
@@ -113,7 +88,7 @@ class TrainingBatches:
         pixels: `(n, size, size, 3) uint8`, as `decode_photos` returns.
         rows: Rows of `pixels` to train on.
         labels: `(n,)` class numbers.
-        weights: `(classes,)` weight of each class in the loss.
+        weights: `(classes,)` weight of each class in the loss, which also counts the classes.
         config: Batch size, seed and augmentation strengths.
     """
 
@@ -127,18 +102,17 @@ class TrainingBatches:
     ) -> None:
         self._pixels, self._rows, self._labels = pixels, rows, labels
         self._weights, self._config = weights, config
-        self._layers = augmentation(config)
         self._epoch = 0
         size = pixels.shape[1]
         signature = (
             tf.TensorSpec((None, size, size, 3), tf.uint8),
             tf.TensorSpec((None,), tf.int64),
             tf.TensorSpec((None,), tf.float32),
+            tf.TensorSpec((2,), tf.int32),
         )
         raw = tf.data.Dataset.from_generator(self._batches, output_signature=signature)
-        # One batch at a time: the layers draw from a state, so order decides what they draw.
-        # It costs nothing, because the batch is made while the network trains on the last one.
-        augmented = raw.map(self._augment, num_parallel_calls=1).prefetch(2)
+        # It costs little, because a batch is made while the network trains on the last one.
+        augmented = raw.map(self._augment, num_parallel_calls=2).prefetch(2)
         self._dataset = augmented.apply(tf.data.experimental.assert_cardinality(self.steps))
 
     @property
@@ -147,31 +121,30 @@ class TrainingBatches:
         return -(-len(self._rows) // self._config.batch_size)
 
     def epoch(self, number: int) -> tf.data.Dataset:
-        """Returns epoch `number` (from 0) as batches of photos, labels and sample weights."""
+        """Returns epoch `number` (from 0) as batches of photos, one-hot labels and weights.
+
+        It is a function of seed and number, so that an epoch repeated after a resume is the same.
+        """
         self._epoch = number
-        reseed(self._layers, self._config.seed, number)
         return self._dataset
 
-    def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        order = np.random.default_rng((self._config.seed, self._epoch)).permutation(self._rows)
+    def _batches(self) -> Iterator[tuple[np.ndarray, ...]]:
+        draws = np.random.default_rng((self._config.seed, self._epoch))
+        order = draws.permutation(self._rows)
         for start in range(0, len(order), self._config.batch_size):
             # Sorted within the batch: the photos are read from one file on disk.
             batch = np.sort(order[start : start + self._config.batch_size])
             labels = self._labels[batch]
-            yield self._pixels[batch], labels, self._weights[labels]
+            seed = draws.integers(2**31, size=2, dtype=np.int32)
+            yield self._pixels[batch], labels, self._weights[labels], seed
 
     def _augment(
-        self, pixels: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
+        self, pixels: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return augment(pixels, self._layers), labels, weights
-
-
-def augment(pixels: tf.Tensor, layers: list[keras.layers.Layer]) -> tf.Tensor:
-    """Applies augmentation layers to `(n, h, w, 3)` photos; returns float32, 0–255."""
-    result = tf.cast(pixels, tf.float32)
-    for layer in layers:
-        result = layer(result, training=True)
-    return result
+        changing, mixing = tf.unstack(tf.random.split(seed, 2))
+        photos = augment(pixels, self._config, changing)
+        labels = tf.one_hot(labels, len(self._weights))
+        return mix(photos, labels, weights, self._config.mixup, mixing)
 
 
 def plain_batches(

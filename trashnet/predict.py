@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashnet.errors import RunError
-from trashnet.evaluate import probabilities
+from trashnet.evaluate import is_sure, probabilities
+from trashnet.neighbours import distance_to_training
 from trashnet.photos import load_photo
 from trashnet.runs import Run
 
@@ -24,9 +25,12 @@ class Prediction:
         label: The most probable class.
         confidence: Its calibrated probability.
         probabilities: Every class's probability; they sum to 1.
-        sure: Whether the confidence reaches the run's "not sure" threshold.
+        sure: Whether the confidence reaches the run's "not sure" threshold and the photo is
+            familiar.
+        familiar: Whether the photo is about as near to the training photos as others are.
+        distance: How far it is from them, 0 to 2 (`trashnet.neighbours`).
         logits: `(classes,) float32`, before temperature.
-        embedding: `(channels,) float32`, the mean of the last feature map.
+        embedding: `(k,) float32`, the mean of the last feature map, projected.
         feature_map: `(h, w, channels) float32`.
     """
 
@@ -34,6 +38,8 @@ class Prediction:
     confidence: float
     probabilities: dict[str, float]
     sure: bool
+    familiar: bool
+    distance: float
     logits: NDArray[np.float32]
     embedding: NDArray[np.float32]
     feature_map: NDArray[np.float32]
@@ -45,21 +51,34 @@ class Prediction:
             "confidence": self.confidence,
             "probabilities": self.probabilities,
             "sure": self.sure,
+            "familiar": self.familiar,
         }
 
 
 class Classifier:
     """A finished run's model, loaded once; may be shared between threads.
 
+    Args:
+        run: The run whose model answers.
+        flips: Whether to answer with the mean of a photo and its mirror image: twice the time,
+            and no longer the stored answer.
+
     Raises:
         RunError: The run has no exported model yet.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, flips: bool = False) -> None:
         evaluation = run.evaluation()  # uncalibrated answers are none
         self.classes = run.classes
         self.temperature = float(evaluation["temperature"])
         self.threshold = float(evaluation["threshold"])
+        self._projection = run.projection()  # an older version's run has no limit, either
+        self.distance_limit = float(evaluation["distance_limit"])
+        predictions = run.predictions()
+        train = predictions[predictions.split == "train"]
+        self.training_files = train.file.tolist()
+        self._training = np.stack(train.embedding.to_numpy())
+        self._flips = flips
         self._model = LiteModel(run.path / "model.tflite")
         self.image_size = self._model.image_size
 
@@ -74,15 +93,21 @@ class Classifier:
     def classify_pixels(self, pixels: NDArray[np.uint8]) -> Prediction:
         """Answers for a photo that `load_photo` has read at `image_size`."""
         logits, feature_map = self._model(pixels)
+        embedding = self._projection(feature_map.mean(axis=(0, 1)))
+        if self._flips:
+            logits = (logits + self._model(pixels[:, ::-1])[0]) / 2
         p = probabilities(logits, self.temperature)
         best = int(p.argmax())
+        distance = float(distance_to_training(embedding[None], self._training)[0])
         return Prediction(
             label=self.classes[best],
             confidence=float(p[best]),
             probabilities=dict(zip(self.classes, map(float, p), strict=True)),
-            sure=bool(p[best] >= self.threshold),
+            sure=bool(is_sure(p, self.threshold, distance, self.distance_limit)),
+            familiar=distance <= self.distance_limit,
+            distance=distance,
             logits=logits,
-            embedding=feature_map.mean(axis=(0, 1)),
+            embedding=embedding,
             feature_map=feature_map,
         )
 

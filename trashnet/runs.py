@@ -7,8 +7,10 @@ app all see the same. Layout of `runs/<run id>/`:
 - `status.json`: state, process, epoch, error in one sentence.
 - `metrics.jsonl`: one line per epoch and per progress tick.
 - `index.parquet`: every photo, its label and its split, as this run saw them.
-- `train.log`, `checkpoint/`, `model.keras`, `model.tflite`, `head.npz`, `predictions.parquet`,
-  `evaluation.json`, and `wandb/` when tracking is on.
+- `train.log`, `checkpoint/`, `model.keras`, `model.tflite`, `head.npz`, `projection.npz`,
+  `predictions.parquet`, `evaluation.json`, and `wandb/` when tracking is on.
+- `folds/1` to `folds/4`, and `out_of_fold.parquet`, of a run that trains every fold: the run is
+  fold 0 itself, the others are runs in its directory.
 """
 
 import contextlib
@@ -18,6 +20,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +37,7 @@ from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import RunError, TrashnetError
 from trashnet.files import read_json, write_json
+from trashnet.neighbours import Projection
 from trashnet.review import Decision
 
 SCHEMA = 1
@@ -205,10 +209,42 @@ class Run:
         except FileNotFoundError:
             return None
 
+    def out_of_fold(self) -> pd.DataFrame | None:
+        """Returns one row a photo, answered by a model that never saw its object, or None.
+
+        Columns: file, label, fold, logits (arrays), and the fold's temperature and threshold.
+        """
+        try:
+            return pd.read_parquet(self.path / "out_of_fold.parquet")
+        except (OSError, ValueError):
+            return None
+
+    def projection(self) -> Projection:
+        """Returns what maps a mean feature map to an embedding of `predictions.parquet`.
+
+        Raises:
+            RunError: The run has none, or it cannot be read.
+        """
+        try:
+            with np.load(self.path / "projection.npz", allow_pickle=False) as arrays:
+                return Projection(arrays["mean"], arrays["components"])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"The run {self.id} cannot answer: projection.npz is missing or torn; it was "
+                "trained by an older version, or is not finished. Train it again."
+            ) from error
+
+    @property
+    def folds(self) -> list["Run"]:
+        """The runs of the folds, this one being the first; without folds, this one alone."""
+        others = range(1, self.train_config.folds)
+        return [self, *(Run(self.path / "folds" / str(number)) for number in others)]
+
     @property
     def _stop_file(self) -> Path:
         # A file of its own: the state has one writer, the training process.
-        return self.path / "stop"
+        folder = self.path.parent
+        return (folder.parent if folder.name == "folds" else self.path) / "stop"
 
     @property
     def stop_requested(self) -> bool:
@@ -284,6 +320,17 @@ def new_run(
     return run
 
 
+def make_fold(run: Run, fold: Run) -> None:
+    """Makes the directory of one of a run's further folds, if it is not there yet."""
+    if (fold.path / "config.json").exists():
+        return
+    fold.path.mkdir(parents=True, exist_ok=True)
+    number = int(fold.path.name)
+    settings = run.config["train_config"] | {"fold": number, "folds": 1, "tracking": "off"}
+    fold.write_status(state="waiting")
+    write_json(fold.path / "config.json", run.config | {"train_config": settings})
+
+
 def _version(package: str) -> str | None:
     """A variant of a package, such as `tensorflow-cpu`, goes by another name."""
     try:
@@ -349,7 +396,7 @@ def describe(run: Run) -> dict[str, Any]:
         "model": config.model,
         "state": status.state,
         "epoch": status.epoch,
-        "epochs": config.epochs,
+        "epochs": config.total_epochs,
         "validation_accuracy": splits.get("validation", {}).get("accuracy"),
         "test_accuracy": splits.get("test", {}).get("accuracy"),
         "test_photos": splits.get("test", {}).get("n"),

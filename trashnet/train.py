@@ -1,12 +1,11 @@
 """`train_and_evaluate(run)`: fills a run directory, from the photos to an evaluated model."""
 
 import contextlib
-import io
 import logging
+import shutil
 import signal
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,29 +13,47 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from filelock import FileLock, Timeout
+from keras.optimizers.schedules import LearningRateSchedule
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from trashnet.audit import audit
-from trashnet.config import Environment
+from trashnet.checkpoint import Checkpoint
+from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos, open_folder, scan
 from trashnet.errors import RunError, TrashnetError
-from trashnet.evaluate import evaluate, probabilities, report
-from trashnet.files import Progress, read_json, silent, write_atomically, write_json
+from trashnet.evaluate import (
+    evaluate,
+    negative_log_likelihood,
+    out_of_fold,
+    report,
+    report_out_of_fold,
+)
+from trashnet.export import check_export, to_litert
+from trashnet.files import Progress, silent, write_atomically, write_json
 from trashnet.index import class_weights, known_groups, load_index
-from trashnet.models import build_model, linear_head, with_feature_map
+from trashnet.models import (
+    build_model,
+    embedder,
+    interpolate,
+    is_pretrained,
+    linear_head,
+    set_head,
+    with_feature_map,
+)
+from trashnet.neighbours import Projection, distance_to_training
 from trashnet.pipeline import TrainingBatches, decode_photos, plain_batches
 from trashnet.predict import LiteModel
-from trashnet.runs import Run, check_startable, clear_stop, this_process
+from trashnet.runs import Run, check_startable, clear_stop, make_fold, this_process
 from trashnet.tracking import MetricsFile, WandbRun
 
 log = logging.getLogger("trashnet")
 
-EXPORT_TOLERANCE = 0.01
-"""Largest difference in a probability that the exported model may make on a real photo."""
-
 _TICK_SECONDS = 1.0
+
+_HEAD_STRENGTHS = (0.01, 0.03, 0.1, 0.3)
+"""Inverse strengths of the head's regularisation (scikit-learn's C) to choose from."""
 
 
 class _Stopped(Exception):
@@ -69,7 +86,11 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
         with _terminated_as_interrupted(), _turn(run):
             started = time.time()
             run.write_status(state="running")
-            _Training(run, env, on_progress, spent).go()
+            for number, fold in enumerate(run.folds):
+                if not (fold.path / "evaluation.json").exists():
+                    make_fold(run, fold)
+                    _Training(run, number, env, on_progress, started - spent).go()
+            _collect(run)
     except (_Stopped, KeyboardInterrupt):
         clear_stop(run)
         leave("stopped")
@@ -114,22 +135,52 @@ def _turn(run: Run) -> Iterator[None]:
         lock.release()
 
 
-class _Training:
-    """The state of one process's work on a run."""
+def _collect(run: Run) -> None:
+    """Gathers the folds' answers into one table and adds what it says to the evaluation."""
+    if len(run.folds) == 1:
+        return
+    table = out_of_fold([(fold.predictions(), fold.evaluation()) for fold in run.folds])
+    write_atomically(
+        run.path / "out_of_fold.parquet", lambda path: table.to_parquet(path, index=False)
+    )
+    evaluation = run.evaluation() | {"out_of_fold": report_out_of_fold(table, run.classes)}
+    write_json(run.path / "evaluation.json", evaluation)
 
-    def __init__(self, run: Run, env: Environment, on_progress: Progress, spent: float) -> None:
-        self.run, self.env, self.config = run, env, run.train_config
-        self.started, self.spent = time.time(), spent
-        self.metrics = MetricsFile(run.path / "metrics.jsonl")
+
+class _Training:
+    """The state of one process's work on one fold of a run; without folds, that is the run."""
+
+    def __init__(
+        self, whole: Run, number: int, env: Environment, on_progress: Progress, started: float
+    ) -> None:
+        self.whole, self.run = whole, whole.folds[number]
+        self.env, self.config = env, self.run.train_config
+        self.number, self.started = number, started
+        self.metrics = MetricsFile(self.run.path / "metrics.jsonl")
+        # Progress is the whole run's, wherever the epochs are listed.
+        self.ticks = self.metrics if number == 0 else MetricsFile(whole.path / "metrics.jsonl")
         self._tell = on_progress
         self._ticked = 0.0
 
+    @property
+    def epochs_before(self) -> int:
+        """Epochs of the folds before this one."""
+        return self.number * self.config.epochs
+
+    def _named(self, what: str) -> str:
+        folds = len(self.whole.folds)
+        return what if folds == 1 else f"Fold {self.number + 1} of {folds}: {what}"
+
+    def tell(self, done: int, total: int, what: str) -> None:
+        """Passes progress on to whoever waits for it."""
+        self._tell(done, total, self._named(what))
+
     def on_progress(self, done: int, total: int, what: str) -> None:
         """Passes progress on, leaves it on disk for the pages, and obeys a request to stop."""
-        self._tell(done, total, what)
+        self.tell(done, total, what)
         if time.time() - self._ticked > _TICK_SECONDS or done == total:
             self._ticked = time.time()
-            self.metrics.write("tick", what=what, done=done, total=total)
+            self.ticks.write("tick", what=self._named(what), done=done, total=total)
         if self.run.stop_requested:
             raise _Stopped
 
@@ -157,6 +208,9 @@ class _Training:
         finally:
             self.tracker.finish()
             self.metrics.close()
+            self.ticks.close()
+        if self.number:
+            self._tidy()
 
     def _index(self, photos: Photos) -> pd.DataFrame:
         """Divides the photos under the decisions of the time the run was made, once for good."""
@@ -173,6 +227,7 @@ class _Training:
             config.seed,
             config.exclude_conflicts,
             self.run.decisions,
+            test_fold=config.fold,
         )
         write_atomically(stored, lambda path: index.to_parquet(path, index=False))
         return index
@@ -181,21 +236,31 @@ class _Training:
         """Returns the index rows of one split."""
         return np.flatnonzero(self.index.split == split)
 
+    def _tidy(self) -> None:
+        """Leaves of a further fold its answers; the run's model is the first fold's."""
+        self.run.write_status(state="finished", epoch=self.config.epochs)
+        shutil.rmtree(self.run.path / "checkpoint")
+        for name in ("model.keras", "model.tflite"):
+            (self.run.path / name).unlink()
+        keras.utils.clear_session(free_memory=True)
+
     # ------------------------------------------------------------ fit
 
     def _fit(self) -> None:
-        config, checkpoint = self.config, _Checkpoint(self.run.path)
-        self.model = checkpoint.load() or self._new_model()
-        self.run.write_status(epoch=checkpoint.epoch)
+        config, checkpoint = self.config, Checkpoint(self.run.path)
         train_rows, validation_rows = self.rows("train"), self.rows("validation")
         weights = class_weights(self.index.label.iloc[train_rows], self.run.classes)
-        batches = TrainingBatches(
-            self.pixels,
-            train_rows,
-            self.labels,
-            weights if config.class_weights else np.ones_like(weights),
-            config,
-        )
+        if not config.class_weights:
+            weights = np.ones_like(weights)
+        batches = TrainingBatches(self.pixels, train_rows, self.labels, weights, config)
+        self.model = checkpoint.load() or self._new_model(batches.steps)
+        if is_pretrained(config.model) and not checkpoint.exists:
+            self._fit_head(weights)
+            scores = self._validate(validation_rows)
+            self.metrics.write("epoch", epoch=0, **scores)
+            checkpoint.save(self.model, 0, self._score(0, scores))
+            log.info("head on frozen features: validation accuracy %.3f", scores["val_accuracy"])
+        self.whole.write_status(epoch=self.epochs_before + checkpoint.epoch)
         for epoch in range(checkpoint.epoch, config.epochs):
             began = time.time()
             ticks = _Ticks(self, epoch, batches.steps)
@@ -225,9 +290,10 @@ class _Training:
             }
             # In this order: killed in between, the epoch is repeated rather than left unlisted.
             self.metrics.write("epoch", **values)
-            checkpoint.save(self.model, epoch + 1, (scores["val_accuracy"], -scores["val_loss"]))
-            spent = self.spent + time.time() - self.started
-            self.run.write_status(epoch=epoch + 1, seconds=spent)
+            checkpoint.save(self.model, epoch + 1, self._score(epoch + 1, scores))
+            self.whole.write_status(
+                epoch=self.epochs_before + epoch + 1, seconds=time.time() - self.started
+            )
             self.tracker.log_epoch({k: v for k, v in values.items() if not isinstance(v, list)})
             log.info(
                 "epoch %d/%d: loss %.4f, accuracy %.3f; validation loss %.4f, accuracy %.3f",
@@ -239,19 +305,61 @@ class _Training:
                 scores["val_accuracy"],
             )
 
-    def _new_model(self) -> keras.Model:
+    def _new_model(self, steps: int) -> keras.Model:
         config = self.config
         model = build_model(config.model, config.image_size, len(self.run.classes), config.seed)
         model.compile(
-            keras.optimizers.Adam(config.learning_rate),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            # Unweighted, so they compare with validation's.
+            keras.optimizers.Adam(_learning_rate(config, steps)),
+            keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=config.label_smoothing
+            ),
+            # Unweighted and unsmoothed, so they compare with validation's.
             metrics=[
                 "accuracy",
-                keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True),
+                keras.metrics.CategoricalCrossentropy("cross_entropy", from_logits=True),
             ],
         )
         return model
+
+    def _fit_head(self, weights: NDArray[np.float32]) -> None:
+        """Fits the linear head to the pretrained network's embeddings, before anything is tuned.
+
+        A head that starts at random would first spoil the features it is given (LP-FT; Kumar et
+        al., "Fine-tuning can distort pretrained features and underperform out-of-distribution",
+        2022). Validation chooses how strongly its weights are kept small.
+        """
+        rows = np.concatenate([self.rows("train"), self.rows("validation")])
+        train, validation = np.split(np.arange(len(rows)), [len(self.rows("train"))])
+        embeddings, labels = self._embeddings(rows), self.labels[rows]
+        heads = []
+        for strength in _HEAD_STRENGTHS:
+            fitted = LogisticRegression(C=strength, max_iter=2000).fit(
+                embeddings[train], labels[train], sample_weight=weights[labels[train]]
+            )
+            kernel, bias = _linear_map(fitted)
+            loss = negative_log_likelihood(
+                embeddings[validation] @ kernel + bias, labels[validation]
+            )
+            heads.append((loss, strength, kernel, bias))
+            self.on_progress(len(heads), len(_HEAD_STRENGTHS), "Fitting the head")
+        _, strength, kernel, bias = min(heads, key=lambda head: head[0])
+        log.info("head fitted with C = %g", strength)
+        set_head(self.model, kernel, bias)
+
+    def _embeddings(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The pretrained network's mean feature maps of plain photos, `(n, d)`."""
+        network, found = embedder(self.model), []
+        for batch in plain_batches(self.pixels, rows, self.config.batch_size):
+            found.append(network.predict_on_batch(batch))
+            done = min(len(found) * self.config.batch_size, len(rows))
+            self.on_progress(done, len(rows), "Embedding photos")
+        return np.concatenate(found)
+
+    def _score(self, epoch: int, scores: dict[str, Any]) -> tuple[float, ...]:
+        """What the kept epoch is best in."""
+        if self.config.schedule == "cosine":  # its last epochs are the ones that settle
+            return (epoch,)
+        return scores["val_accuracy"], -scores["val_loss"]
 
     def _validate(self, rows: NDArray[np.int64]) -> dict[str, Any]:
         batches = plain_batches(self.pixels, rows, self.config.batch_size)
@@ -268,8 +376,12 @@ class _Training:
     # ------------------------------------------------------------ finish
 
     def _finish(self) -> None:
-        self.on_progress(0, 1, "Exporting the best epoch's model")
-        model = keras.saving.load_model(self.run.path / "model.keras", compile=False)
+        self.on_progress(0, 1, "Exporting the model")
+        checkpoint = Checkpoint(self.run.path)
+        model = checkpoint.best()
+        if self.config.interpolation < 1:
+            interpolate(checkpoint.pretrained(), model, self.config.interpolation)
+        write_atomically(self.run.path / "model.keras", model.save)
         self._export(model)
         predictions = self._predict()
         write_atomically(
@@ -306,8 +418,44 @@ class _Training:
             embeddings.append(feature_map.mean(axis=(0, 1)))
             if i % 10 == 0 or i == len(self.pixels):
                 self.on_progress(i, len(self.pixels), "Predicting every photo")
+        vectors = np.stack(embeddings)
+        train = self.rows("train")
+        projection = Projection.fit(vectors[train])
+        write_atomically(
+            self.run.path / "projection.npz",
+            lambda path: np.savez(path, mean=projection.mean, components=projection.components),
+        )
+        vectors = projection(vectors)
+        own = np.full(len(vectors), -1)
+        own[train] = np.arange(len(train))
         table = self.index[["file", "split", "label", "unreviewed_split", "original_label"]].copy()
-        return table.assign(logits=logits, embedding=embeddings)
+        return table.assign(
+            logits=logits,
+            embedding=list(vectors),
+            distance=distance_to_training(vectors, vectors[train], own),
+        )
+
+
+def _linear_map(
+    fitted: LogisticRegression,
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Kernel `(d, classes)` and bias `(classes,)`; of two classes scikit-learn keeps one column."""
+    kernel, bias = fitted.coef_.T, fitted.intercept_
+    if len(bias) == 1:
+        kernel, bias = np.hstack([-kernel / 2, kernel / 2]), np.array([-bias[0] / 2, bias[0] / 2])
+    return kernel, bias
+
+
+def _learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedule:
+    """The rate of each step; `steps` are those of an epoch."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(1, (config.epochs - 1) * steps),
+        warmup_target=config.learning_rate,
+        warmup_steps=steps,
+    )
 
 
 def _check_loss(loss: float) -> None:
@@ -329,7 +477,7 @@ class _Ticks(keras.callbacks.Callback):
         training, now = self._training, time.time()
         if training.run.stop_requested:
             raise _Stopped
-        training._tell(
+        training.tell(
             self._epoch * self._steps + batch + 1,
             training.config.epochs * self._steps,
             f"Training, epoch {self._epoch + 1} of {training.config.epochs}",
@@ -337,81 +485,12 @@ class _Ticks(keras.callbacks.Callback):
         if now - self._ticked > _TICK_SECONDS:
             self._ticked = now
             done = (batch + 1) * training.config.batch_size
-            training.metrics.write(
+            training.ticks.write(
                 "tick",
                 what="Training",
-                epoch=self._epoch,
+                epoch=training.epochs_before + self._epoch,
                 done=batch + 1,
                 total=self._steps,
                 images_per_second=done / (now - self._began),
                 **{k: float(v) for k, v in (logs or {}).items()},
             )
-
-
-class _Checkpoint:
-    """The last epoch, with its optimizer, and the best epoch by validation.
-
-    `state.json` is replaced last, so a process killed at any moment leaves a usable checkpoint.
-    """
-
-    def __init__(self, run_path: Path) -> None:
-        self._run, self._folder = run_path, run_path / "checkpoint"
-        self._folder.mkdir(exist_ok=True)
-        state = read_json(self._folder / "state.json") or {"epoch": 0, "best": None}
-        self.epoch: int = state["epoch"]
-        self._best = tuple(state["best"]) if state["best"] else None
-
-    def load(self) -> keras.Model | None:
-        """Returns the model as it was after epoch `self.epoch`, or None before the first."""
-        if self.epoch == 0:
-            return None
-        try:
-            return keras.saving.load_model(self._file(self.epoch))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise RunError(
-                f"The checkpoint of epoch {self.epoch} cannot be read; delete {self._folder} to "
-                "train the run from its first epoch."
-            ) from error
-
-    def save(self, model: keras.Model, epoch: int, score: tuple[float, ...]) -> None:
-        """Keeps the model after `epoch`; the highest score (compared in order) is the best."""
-        write_atomically(self._file(epoch), model.save)
-        if self._best is None or score > self._best:
-            self._best = score
-            # The same layers in a model that was never compiled: the optimizer is twice their size.
-            bare = keras.Model(model.input, model.output, name=model.name)
-            write_atomically(self._run / "model.keras", bare.save)
-        write_json(self._folder / "state.json", {"epoch": epoch, "best": self._best})
-        self.epoch = epoch
-        for path in self._folder.glob("epoch-*.keras"):
-            if path != self._file(epoch):
-                path.unlink()
-
-    def _file(self, epoch: int) -> Path:
-        return self._folder / f"epoch-{epoch:04d}.keras"
-
-
-def to_litert(model: keras.Model) -> bytes:
-    """Converts a network to LiteRT with float16 weights."""
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    with contextlib.redirect_stdout(io.StringIO()):  # it lists every variable
-        return converter.convert()
-
-
-def check_export(model: keras.Model, lite: LiteModel, pixels: NDArray[np.uint8]) -> None:
-    """Compares the exported model with Keras on real photos.
-
-    Raises:
-        RunError: A probability differs by more than `EXPORT_TOLERANCE`.
-    """
-    ours = probabilities(np.stack([lite(photo)[0] for photo in pixels]))
-    theirs = probabilities(model.predict_on_batch(np.asarray(pixels, np.float32)))
-    difference = float(np.abs(ours - theirs).max())
-    log.info("exported model: largest difference in a probability %.2g", difference)
-    if not difference <= EXPORT_TOLERANCE:  # so that a difference of nan is refused too
-        raise RunError(
-            f"The exported model differs from the trained one by {difference:.3f} in a "
-            "probability; the run is not usable."
-        )

@@ -1,6 +1,5 @@
 """Evaluation, Errors: the confusion matrix, and the photos behind each of its cells."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
-from pages.shared.widgets import paged, photo_grid
+from pages.shared.widgets import OUT_OF_FOLD, paged, photo_grid, split_name
 from trashnet.evaluate import probabilities
 from trashnet.figures import confusion
 from trashnet.runs import Run
@@ -66,6 +65,7 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
         true = st.selectbox("True class", options, key="evaluation_true", bind="query-params")
         said = st.selectbox("Predicted", options, key="evaluation_predicted", bind="query-params")
     rows = answers(run, split, temperature)
+    split = split_name(split)
     if true == said == ANY:
         rows = rows[rows.label != rows.predicted]
         what = f"{len(rows)} of the {split} photos are misclassified"
@@ -84,13 +84,17 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
         else f"**{row.label}**, {row.confidence:.0%}"
         for row in shown.itertuples()
     ]
-    photo_grid(Path(run.config["data"]["root"]), shown.file, captions)
+    photo_grid(loaders.photo_root(run), shown.file, captions)
 
 
 def answers(run: Run, split: str, temperature: float) -> pd.DataFrame:
     """Returns file, true and predicted class and confidence of a split, the surest first."""
-    table = loaders.predictions(run)
-    table = table[table.split == split]
+    if split == OUT_OF_FOLD:
+        table = loaders.out_of_fold(run)
+        temperature = table.temperature.to_numpy()[:, None]
+    else:
+        table = loaders.predictions(run)
+        table = table[table.split == split]
     p = probabilities(np.stack(table.logits.to_numpy()), temperature)
     return (
         table[["file", "label"]]

@@ -52,7 +52,8 @@ def _render_run(run: Run) -> None:
         _render_progress(run, tick, rows)
     else:
         st.caption(
-            f"{status.state}, epoch {status.epoch} of {config.epochs}, {_duration(status.seconds)}"
+            f"{status.state}, epoch {status.epoch} of {config.total_epochs}, "
+            f"{_duration(status.seconds)}"
         )
     if status.error:
         st.error(status.error, icon=":material/error:")
@@ -118,16 +119,17 @@ def _render_progress(run: Run, tick: dict[str, Any] | None, rows: list[dict[str,
         return
     part = tick["done"] / tick["total"] if tick and tick["epoch"] == status.epoch else 0.0
     done = status.epoch + part
-    text = f"epoch {min(status.epoch + 1, config.epochs)} of {config.epochs}"
+    total = max(1, config.total_epochs)
+    text = f"epoch {min(status.epoch + 1, total)} of {total}"
     if tick:
         text += f" · {tick['images_per_second']:.0f} images/s"
-    if (left := _seconds_left(rows, config.epochs - done)) is not None:
+    if (left := _seconds_left(rows, total - done)) is not None:
         text += f" · {_duration(left)} left"
-    st.progress(min(1.0, done / config.epochs), text)
+    st.progress(min(1.0, done / total), text)
 
 
 def _seconds_left(rows: list[dict[str, Any]], epochs_left: float) -> float | None:
-    seconds = [row["seconds"] for row in rows if row["kind"] == "epoch"][-5:]
+    seconds = [row["seconds"] for row in rows if row["kind"] == "epoch" and row["epoch"]][-5:]
     return epochs_left * sum(seconds) / len(seconds) if seconds else None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.shared.widgets import split_name
 from trashnet.runs import Run
 
 
@@ -19,7 +20,7 @@ def render(run: Run, figures: dict[str, Any], split: str) -> None:
     with left:
         st.dataframe(table, column_config=score, height=38 + 35 * len(table))
         st.caption(
-            f"{split}, n = {figures['n']:,}; macro F1 {figures['macro_f1']:.3f}, "
+            f"{split_name(split)}, n = {figures['n']:,}; macro F1 {figures['macro_f1']:.3f}, "
             f"negative log-likelihood {figures['nll']:.3f} nats. Support is the number of photos."
         )
     with right:

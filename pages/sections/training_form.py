@@ -11,15 +11,38 @@ from trashnet.errors import TrashnetError
 from trashnet.index import check_splittable, review_of
 from trashnet.runs import new_run, start
 
+SHOWN = (
+    "epochs",
+    "image_size",
+    "batch_size",
+    "learning_rate",
+    "class_weights",
+    "brightness",
+    "rotation",
+    "horizontal_flip",
+)
+"""The settings of the form that a network's recipe may change."""
+
 HELP = {f.name: f.metadata["help"] for f in dataclasses.fields(TrainConfig)}
-DEFAULT = TrainConfig()
+MODEL_HELP = {
+    "cnn_baseline": "the described recipe's network, from scratch",
+    "frozen_features": "ImageNet's features as they are, a linear head: two minutes",
+    "efficientnet_lite0": "ImageNet's features, fine-tuned: the released model's recipe",
+    "efficientnetv2_b0": "the same with a larger network; downloads its weights, unmeasured here",
+}
 
 
 def render(photos: Photos) -> None:
     """Draws the form; starting makes a run directory and a process of its own."""
+    st.subheader("New run")
+    # Outside of the form, because it sets the other settings to the network's own recipe.
+    model = st.selectbox(
+        "Model", MODELS, key="training_model", help=HELP["model"], on_change=_use_recipe
+    )
+    st.caption(f"{MODEL_HELP[model].capitalize()}.")
+    recipe = TrainConfig.recipe(model)
     with st.form("training_form"):
-        st.subheader("New run")
-        values = _recipe() | _augmentation() | _more(photos)
+        values = recipe.to_dict() | _recipe(recipe) | _augmentation(recipe) | _more(photos, recipe)
         pressed = st.form_submit_button(
             "Start", type="primary", icon=":material/play_arrow:", width="stretch"
         )
@@ -36,18 +59,36 @@ def render(photos: Photos) -> None:
         st.rerun()
 
 
-def _recipe() -> dict[str, object]:
+def _use_recipe() -> None:
+    """Sets every setting in the form to the chosen network's."""
+    recipe = TrainConfig.recipe(st.session_state["training_model"]).to_dict()
+    for name in SHOWN:
+        st.session_state[f"training_{name}"] = recipe[name]
+
+
+def _recipe(default: TrainConfig) -> dict[str, object]:
     one, two = st.columns(2)
     return {
-        "model": one.selectbox("Model", MODELS, key="training_model", help=HELP["model"]),
-        "epochs": two.number_input(
-            "Epochs", 1, 1000, DEFAULT.epochs, key="training_epochs", help=HELP["epochs"]
+        "epochs": one.number_input(
+            "Epochs",
+            min(1, default.epochs),
+            1000,
+            default.epochs,
+            key="training_epochs",
+            help=HELP["epochs"],
+            disabled=default.epochs == 0,
+        ),
+        "folds": two.selectbox(
+            "Folds",
+            [1, 5],
+            key="training_folds",
+            help=HELP["folds"],
         ),
         "image_size": one.number_input(
             "Image size (pixels)",
             32,
             512,
-            DEFAULT.image_size,
+            default.image_size,
             32,
             key="training_image_size",
             help=HELP["image_size"],
@@ -56,7 +97,7 @@ def _recipe() -> dict[str, object]:
             "Batch size",
             1,
             512,
-            DEFAULT.batch_size,
+            default.batch_size,
             key="training_batch_size",
             help=HELP["batch_size"],
         ),
@@ -64,21 +105,21 @@ def _recipe() -> dict[str, object]:
             "Learning rate",
             1e-6,
             1.0,
-            DEFAULT.learning_rate,
+            default.learning_rate,
             format="%.5f",
             key="training_learning_rate",
             help=HELP["learning_rate"],
         ),
         "class_weights": two.checkbox(
             "Class weights",
-            DEFAULT.class_weights,
+            default.class_weights,
             key="training_class_weights",
             help=HELP["class_weights"],
         ),
     }
 
 
-def _augmentation() -> dict[str, object]:
+def _augmentation(default: TrainConfig) -> dict[str, object]:
     st.markdown("**Augmentation**, on training photos only")
     one, two = st.columns(2)
     return {
@@ -86,7 +127,7 @@ def _augmentation() -> dict[str, object]:
             "Brightness ±",
             0.0,
             0.5,
-            DEFAULT.brightness,
+            default.brightness,
             0.05,
             key="training_brightness",
             help=HELP["brightness"],
@@ -95,28 +136,28 @@ def _augmentation() -> dict[str, object]:
             "Rotation ± (degrees)",
             0.0,
             45.0,
-            DEFAULT.rotation,
+            default.rotation,
             1.0,
             key="training_rotation",
             help=HELP["rotation"],
         ),
         "horizontal_flip": st.checkbox(
             "Horizontal flip",
-            DEFAULT.horizontal_flip,
-            key="training_flip",
+            default.horizontal_flip,
+            key="training_horizontal_flip",
             help=HELP["horizontal_flip"],
         ),
     }
 
 
-def _more(photos: Photos) -> dict[str, object]:
+def _more(photos: Photos, default: TrainConfig) -> dict[str, object]:
     with st.expander("Split, seed and tracking"):
         one, two, three = st.columns(3)
         ways = ["object", "random"] + ["authors"] * photos.is_trashnet
         return {
             "split": one.selectbox("Split", ways, key="training_split", help=HELP["split"]),
             "seed": two.number_input(
-                "Seed", 0, 2**31 - 1, DEFAULT.seed, key="training_seed", help=HELP["seed"]
+                "Seed", 0, 2**31 - 1, default.seed, key="training_seed", help=HELP["seed"]
             ),
             "tracking": three.selectbox(
                 "W&B",

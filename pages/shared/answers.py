@@ -33,7 +33,12 @@ def render_answer(run: Run, content: bytes, key: str) -> None:
             st.subheader(f"{prediction.label.capitalize()}, {prediction.confidence:.0%}")
         else:
             st.subheader(f"Not sure; perhaps {prediction.label}, {prediction.confidence:.0%}")
-            st.caption("Try another angle, one object at a time, or a plain background.")
+            st.caption(
+                "Try another angle, one object at a time, or a plain background."
+                if prediction.familiar
+                else "This picture is unlike anything in training, so the answer is a guess. Try a "
+                "photo of one piece of waste on a plain background."
+            )
         st.plotly_chart(
             probability_bars(prediction.probabilities, run.classes),
             key=f"{key}_bars",

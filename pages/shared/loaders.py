@@ -21,7 +21,7 @@ from trashnet.index import known_groups, make_index, review_of
 from trashnet.photos import thumbnail
 from trashnet.predict import Classifier
 from trashnet.review import Decision
-from trashnet.runs import Run, list_runs
+from trashnet.runs import RELEASED, Run, list_runs
 
 
 def env() -> Environment:
@@ -158,8 +158,25 @@ def runs() -> list[Run]:
 
 
 def finished_runs() -> list[Run]:
-    """Returns the runs that have a model and an evaluation, newest first."""
-    return [run for run in runs() if run.is_finished]
+    """Returns the runs with a model and an evaluation: own ones, newest first, then the shipped."""
+    return [run for run in [*runs(), Run(RELEASED)] if run.is_finished]
+
+
+def answering_runs() -> list[Run]:
+    """Returns the finished runs, those that know photos before those that know drawings."""
+    return sorted(finished_runs(), key=lambda run: run.is_sample)
+
+
+def photo_root(run: Run) -> Path:
+    """Returns where a run's photos are: where it was trained, else where they are found now."""
+    root = run.config["data"]["root"]
+    if root and Path(root).is_dir():
+        return Path(root)
+    try:
+        photos = photos_if_any()
+    except TrashnetError:
+        photos = None
+    return photos.root if photos else Path(root)
 
 
 def active_run() -> Run | None:
@@ -172,6 +189,17 @@ def predictions(run: Run) -> pd.DataFrame:
     """Returns a finished run's predictions table."""
     path = run.path / "predictions.parquet"
     return _predictions(str(run.path), path.stat().st_mtime_ns if path.exists() else 0)
+
+
+def out_of_fold(run: Run) -> pd.DataFrame | None:
+    """Returns a run's out-of-fold table, or None where there are no folds."""
+    path = run.path / "out_of_fold.parquet"
+    return _out_of_fold(str(run.path), path.stat().st_mtime_ns) if path.exists() else None
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _out_of_fold(path: str, mtime: int) -> pd.DataFrame | None:
+    return Run(Path(path)).out_of_fold()
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -87,7 +87,6 @@ def _render_status() -> None:
     if active is None:
         st.caption(":material/pause_circle: no training running")
     else:
-        status, epochs = active.status(), active.train_config.epochs
-        st.caption(
-            f":material/model_training: {active.id} {status.state}, {status.epoch / epochs:.0%}"
-        )
+        status = active.status()
+        done = status.epoch / max(1, active.train_config.total_epochs)
+        st.caption(f":material/model_training: {active.id} {status.state}, {done:.0%}")

@@ -10,12 +10,12 @@ from pages.shared import loaders
 from pages.shared.page import page_link
 from trashnet.errors import PhotoError
 from trashnet.files import digest
-from trashnet.runs import Run
+from trashnet.runs import RELEASED, Run
 
 
-def pick_run(key: str) -> Run:
-    """Lets a person choose a finished run; where there is none, says so and ends the page."""
-    runs = {run.id: run for run in loaders.finished_runs()}
+def pick_run(key: str, runs: list[Run]) -> Run:
+    """Lets a person choose one of the runs; where there is none, says so and ends the page."""
+    by_id = {run.id: run for run in runs}
     if not runs:
         st.info(
             "No run has finished yet. A first one on small pictures takes about two minutes.",
@@ -25,12 +25,12 @@ def pick_run(key: str) -> Run:
         st.stop()
     chosen = st.selectbox(
         "Run",
-        list(runs),
+        list(by_id),
         key=key,
-        format_func=lambda name: run_label(runs[name]),
+        format_func=lambda name: run_label(by_id[name]),
         bind="query-params",
     )
-    return runs[chosen]
+    return by_id[chosen]
 
 
 def warn_of_samples(run: Run) -> None:
@@ -45,13 +45,31 @@ def warn_of_samples(run: Run) -> None:
 def run_label(run: Run) -> str:
     """Names a run by id, size, length and data."""
     config, data = run.train_config, run.config["data"]["name"]
-    return f"{run.id} · {config.image_size} px · {config.epochs} epochs · {data}"
+    name = f"{run.id} · {config.model}" if run.path == RELEASED else run.id
+    return f"{name} · {config.image_size} px · {config.epochs} epochs · {data}"
+
+
+OUT_OF_FOLD = "out_of_fold"
+"""Named like a split: the answers of models that never saw the photo's object."""
+
+
+def figures_of(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the reports of an evaluation by split, the out-of-fold one among them."""
+    folds = {OUT_OF_FOLD: evaluation[OUT_OF_FOLD]} if OUT_OF_FOLD in evaluation else {}
+    order = ("test", "validation", "train")
+    splits = evaluation["splits"]
+    return {"test": splits["test"]} | folds | {s: splits[s] for s in order if s in splits}
+
+
+def split_name(split: str) -> str:
+    """Writes a split for people."""
+    return split.replace("_", " ")
 
 
 def accuracy_text(report: dict[str, Any], split: str) -> str:
     """Says an accuracy's interval, split and n, as every accuracy on screen must."""
     low, high = report["accuracy_interval"]
-    return f"{low:.1%} to {high:.1%}, {split}, n = {report['n']:,}"
+    return f"{low:.1%} to {high:.1%}, {split_name(split)}, n = {report['n']:,}"
 
 
 def photo_grid(root: Path, files: Sequence[str], captions: Sequence[str], width: int = 140) -> None:

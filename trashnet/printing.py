@@ -1,0 +1,139 @@
+"""What the command line shows a person: results in words, and bars while they wait."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from trashnet.files import Progress
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Yields a callback that draws a bar on a terminal; a log has the epochs and gets no bar."""
+    bar: tqdm | None = None
+    shown = ""
+
+    def on_progress(done: int, total: int, what: str) -> None:
+        nonlocal bar, shown
+        if bar is None or what != shown:
+            if bar is not None:
+                bar.close()
+            quiet = not sys.stderr.isatty()
+            bar = tqdm(total=total, desc=what, disable=quiet, file=sys.stderr, leave=False)
+            shown = what
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        yield on_progress
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def show_data(result: dict[str, Any]) -> None:
+    """Prints the counts per class and split."""
+    print(f"{result['photos']} photos of {result['name']} in {result['root']}")
+    splits = list(result["splits"])
+    print(f"{'':12}{'all':>8}" + "".join(f"{s:>12}" for s in splits))
+    for name, count in result["classes"].items():
+        row = "".join(f"{result['splits'][s][name]:12}" for s in splits)
+        print(f"{name:12}{count:8}{row}")
+    print(f"split: {result['split']}")
+    for file in result["excluded"]:
+        why = "cannot be read" if file in result["unreadable"] else "conflicting label or review"
+        print(f"left out, {why}: {file}")
+
+
+def show_audit(result: dict[str, Any]) -> None:
+    """Prints what the audit found."""
+    print(f"{result['photos']} photos, {len(result['exact_duplicates'])} contents filed repeatedly")
+    for files in result["conflicts"]:
+        print(f"same photo, different labels: {', '.join(files)}")
+    print(
+        f"{result['near_duplicate_pairs']} pairs are at least {result['threshold']} similar; "
+        f"{result['groups']} objects were photographed repeatedly ({result['grouped_photos']} "
+        f"photos, {result['largest_group']} at most)"
+    )
+    for way, count in (result["leaks"] or {}).items():
+        if count is not None:
+            print(f"test photos with a near-duplicate in train, {way} split: {count}")
+
+
+def show_review(result: list[dict[str, Any]]) -> None:
+    """Prints one line a decision."""
+    for d in result:
+        print(f"{d['file']}: {d['action']} {d['label'] or ''} {d['note']}".rstrip())
+    if not result:
+        print("no decisions")
+
+
+def show_training(result: dict[str, Any]) -> None:
+    """Prints how a training ended and what it reached."""
+    print(f"{result['run']}: {result['state']} after {result['epochs']} epochs")
+    for split in ("validation", "test"):
+        if result[split]:
+            show_report(result[split])
+
+
+def show_report(result: dict[str, Any]) -> None:
+    """Prints a split's report, and the out-of-fold figures where there are some."""
+    low, high = result["accuracy_interval"]
+    before = result.get("unreviewed")
+    print(
+        f"{result['split']}, n = {result['n']}: accuracy {result['accuracy']:.1%} "
+        f"({low:.1%} to {high:.1%}), macro F1 {result['macro_f1']:.3f}, ECE {result['ece']:.3f}"
+    )
+    if before:
+        print(f"  without the review: n = {before['n']}, accuracy {before['accuracy']:.1%}")
+    for name, scores in result["per_class"].items():
+        print(
+            f"  {name:12} precision {scores['precision']:.3f}  recall {scores['recall']:.3f}  "
+            f"F1 {scores['f1']:.3f}  n {scores['support']}"
+        )
+    if whole := result.get("out_of_fold"):
+        low, high = whole["accuracy_interval"]
+        print(
+            f"out of fold, n = {whole['n']}: accuracy {whole['accuracy']:.1%} "
+            f"({low:.1%} to {high:.1%}), macro F1 {whole['macro_f1']:.3f}, ECE {whole['ece']:.3f}"
+        )
+
+
+def show_robustness(result: dict[str, Any]) -> None:
+    """Prints one line a transformation and strength."""
+    plain, n = result["plain"]["accuracy"], result["n"]
+    print(f"{result['split']}, n = {n}, photos as they are: accuracy {plain:.1%}")
+    for row in result["rows"]:
+        print(
+            f"  {row['transformation']:18} {row['strength']:>6g} {row['unit']:28} n {row['n']:4}  "
+            f"accuracy {row['accuracy']:.1%} ({row['change']:+.1%})  sure {row['sure']:.0%}"
+        )
+    print(f"mean over the transformations: {result['mean_transformed']:.1%}")
+
+
+def show_runs(result: list[dict[str, Any]]) -> None:
+    if not result:
+        print("no runs yet")
+        return
+    print(f"{'run':36} {'state':9} {'epoch':>9} {'validation':>10} {'test':>7} {'n':>5}  data")
+    for row in result:
+        scores = [row["validation_accuracy"], row["test_accuracy"]]
+        validation, test = ("–" if score is None else f"{score:.1%}" for score in scores)
+        epoch = f"{row['epoch']}/{row['epochs']}"
+        print(
+            f"{row['run']:36} {row['state']:9} {epoch:>9} {validation:>10} {test:>7} "
+            f"{row['test_photos'] or '–':>5}  {row['data']}"
+        )
+
+
+def show_answers(result: list[dict[str, Any]]) -> None:
+    """Prints one line a photo."""
+    for answer in result:
+        if "error" in answer:
+            print(f"{answer['file']}: {answer['error']}")
+        else:
+            unsure = "" if answer["sure"] else "  (not sure)"
+            print(f"{answer['file']}: {answer['label']} {answer['confidence']:.1%}{unsure}")
