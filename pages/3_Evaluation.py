@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.sections import errors, report
+from pages.sections import comparison, errors, report
 from pages.shared import loaders
 from pages.shared.page import page_header
 from pages.shared.widgets import (
@@ -73,7 +73,7 @@ if split in evaluation.get("unreviewed", {}):
     )
 
 tabs = st.tabs(
-    ["Errors", "Report"],
+    ["Errors", "Report", "Compare"],
     key="evaluation_tab",
     on_change="rerun",
     bind="query-params",
@@ -84,3 +84,10 @@ if tabs[0].open:
 if tabs[1].open:
     with tabs[1]:
         report.render(run, figures, split)
+if tabs[2].open:
+    with tabs[2]:
+        others = [other for other in loaders.finished_runs() if other.path != run.path]
+        if others:
+            comparison.render(pick_run("evaluation_other", others), run, "evaluation_compare")
+        else:
+            st.info("There is one finished run; train another to compare them.")

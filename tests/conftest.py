@@ -1,18 +1,22 @@
 """What tests share: a home of their own, sample pictures, the real photos, the command line."""
 
 import functools
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
 from trashnet.config import Environment
 from trashnet.data import Photos, find_photos, open_folder, use_samples
+from trashnet.evaluate import evaluate
 from trashnet.runs import Run, list_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,7 +118,49 @@ class Training:
 def training(sample_photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Training:
     """A finished run of one epoch on the sample pictures; tests must leave it as it is."""
     home = tmp_path_factory.mktemp("training-home")
-    options = ["--data", sample_photos.root, "--epochs", "1", "--image-size", "32", "--json"]
-    code, output, errors = run_command(home, "train", *options, "--tracking", "off")
+    return _train(home, sample_photos, "--epochs", "1", "--image-size", "32")
+
+
+@pytest.fixture(scope="session")
+def frozen(sample_photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """A finished run of a head on frozen features, of the sample pictures, which it knows well."""
+    home = tmp_path_factory.mktemp("frozen-home")
+    options = ["--model", "frozen_features", "--image-size", "128", "--split", "random"]
+    return _train(home, sample_photos, *options)
+
+
+def _train(home: Path, photos: Photos, *options: str) -> Training:
+    given = ["--data", photos.root, "--tracking", "off", "--json"]
+    code, output, errors = run_command(home, "train", *given, *options)
     assert code == 0, errors
     return Training(Environment(home), list_runs(home / "runs")[0], output)
+
+
+@pytest.fixture
+def samples(
+    env: Environment, sample_photos: Photos, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> Photos:
+    """The sample pictures, in use by the pages, and no run."""
+    monkeypatch.setenv("TRASHNET_DATA", str(sample_photos.root))
+    shutil.copytree(training.env.cache, env.cache)  # what a first visit reads for a second
+    return sample_photos
+
+
+@pytest.fixture
+def trained(samples: Photos, env: Environment, training: Training) -> Run:
+    """A finished run on the sample pictures, in this test's own home."""
+    shutil.copytree(training.env.runs, env.runs)
+    return Run(env.runs / training.run.id)
+
+
+@pytest.fixture
+def mistaken(trained: Run) -> Run:
+    """The finished run with other answers: many classes are taken for many others."""
+    table, rng = trained.predictions(), np.random.default_rng(0)
+    logits = rng.normal(size=(len(table), len(trained.classes)))
+    logits[np.arange(len(table)), table.label.map(trained.classes.index)] += 1
+    table = table.assign(logits=list(logits.astype(np.float32)))
+    table.to_parquet(trained.path / "predictions.parquet", index=False)
+    content = json.dumps(evaluate(table, trained.classes))
+    (trained.path / "evaluation.json").write_text(content)
+    return trained

@@ -2,120 +2,42 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Training
 from streamlit.testing.v1 import AppTest
+from visiting import (
+    NEED_PHOTOS,
+    PAGES,
+    ROOT,
+    both_ways,
+    every_page,
+    is_sentence,
+    metrics,
+    open_page,
+    pictures,
+    run,
+    words,
+)
 
 from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import RunError
-from trashnet.evaluate import evaluate, probabilities
+from trashnet.evaluate import probabilities
 from trashnet.files import digest
 from trashnet.runs import Run, list_runs, new_run, this_process
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = {
-    "Home": "app.py",
-    "Dataset": "pages/1_Dataset.py",
-    "Training": "pages/2_Training.py",
-    "Evaluation": "pages/3_Evaluation.py",
-    "Classify": "pages/4_Classify.py",
-}
-WAYS = ("from home", "alone")
-NEED_PHOTOS = ("Dataset", "Training")
 
-both_ways = pytest.mark.parametrize("way", WAYS)
-
-
-def open_page(name: str, way: str = "from home") -> AppTest:
-    """Opens a page, through the app or as a script of its own; it must not fail."""
-    start = PAGES[name] if way == "alone" else "app.py"
-    page = run(AppTest.from_file(ROOT / start, default_timeout=60))
-    if way == "from home" and name != "Home":
-        run(page.switch_page(PAGES[name]))
-    return page
-
-
-def every_page() -> Iterator[tuple[str, AppTest]]:
-    """Opens the pages one after the other in one visit."""
-    visit = run(AppTest.from_file(ROOT / "app.py", default_timeout=60))
-    yield "Home", visit
-    for name, path in PAGES.items():
-        if name != "Home":
-            yield name, run(visit.switch_page(path))
-
-
-def run(page: AppTest) -> AppTest:
-    """Runs the page; an exception on it fails the test with its text."""
-    page.run()
-    assert [e.value for e in page.exception] == []
-    return page
-
-
-def words(page: AppTest) -> str:
-    """Returns what a person reads on a page and in its sidebar."""
-    kinds = ("title", "header", "subheader", "markdown", "caption", "metric", "button")
-    kinds += ("info", "warning", "error", "success")
-    found = []
-    for kind in kinds:
-        for element in getattr(page, kind):
-            found += [str(getattr(element, part, "")) for part in ("label", "value", "delta")]
-    return "\n".join(found)
-
-
-def metrics(page: AppTest) -> dict[str, Any]:
-    """Returns the page's big numbers."""
-    return {metric.label: metric for metric in page.metric}
-
-
-def pictures(page: AppTest) -> list[str]:
-    """Returns the alternative texts of the pictures on a page."""
-    return [image.proto.imgs[0].alt for image in page.get("image")]
-
-
-def is_sentence(text: str) -> bool:
-    """Whether a text is one line a person can act on, and no traceback."""
-    return "\n" not in text.strip() and "Traceback" not in text and text.rstrip("`").endswith(".")
-
-
-@pytest.fixture
-def samples(
-    env: Environment, sample_photos: Photos, training: Training, monkeypatch: pytest.MonkeyPatch
-) -> Photos:
-    """The sample pictures, in use by the pages, and no run."""
-    monkeypatch.setenv("TRASHNET_DATA", str(sample_photos.root))
-    shutil.copytree(training.env.cache, env.cache)  # what a first visit reads for a second
-    return sample_photos
-
-
-@pytest.fixture
-def trained(samples: Photos, env: Environment, training: Training) -> Run:
-    """A finished run on the sample pictures, in this test's own home."""
-    shutil.copytree(training.env.runs, env.runs)
-    return Run(env.runs / training.run.id)
-
-
-@pytest.fixture
-def mistaken(trained: Run) -> Run:
-    """The finished run with other answers: many classes are taken for many others."""
-    table, rng = trained.predictions(), np.random.default_rng(0)
-    logits = rng.normal(size=(len(table), len(trained.classes)))
-    logits[np.arange(len(table)), table.label.map(trained.classes.index)] += 1
-    table = table.assign(logits=list(logits.astype(np.float32)))
-    table.to_parquet(trained.path / "predictions.parquet", index=False)
-    content = json.dumps(evaluate(table, trained.classes))
-    (trained.path / "evaluation.json").write_text(content)
-    return trained
+@pytest.fixture(autouse=True)
+def _nothing_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """These tests are about a person's own runs; `test_app_released.py` is about the shipped."""
+    monkeypatch.setattr("pages.shared.loaders.RELEASED", tmp_path / "nothing")
 
 
 # ---------------------------------------------------------------- nothing there yet
@@ -310,7 +232,7 @@ def press_start(page: AppTest, **settings: Any) -> AppTest:
             if w.key == f"training_{key}"
         ]
         widget.set_value(value)
-    (button,) = [b for b in page.button if b.form_id == "training_form"]
+    (button,) = [b for b in page.button if b.form_id == "training_form" and b.label == "Start"]
     button.click()
     return run(page)
 
@@ -331,7 +253,7 @@ def test_starting_makes_a_run_with_the_chosen_settings(
         class_weights=False,
         brightness=0.1,
         rotation=30.0,
-        flip=False,
+        horizontal_flip=False,
         seed=7,
         tracking="off",
     )
@@ -372,16 +294,16 @@ def test_the_form_offers_only_what_a_run_may_have(samples: Photos) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("image_size", 0), ("epochs", -1), ("seed", -5)])
-def test_a_value_out_of_range_starts_nothing(
+def test_a_value_out_of_range_is_never_started(
     samples: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch, key: str, value: int
 ) -> None:
     monkeypatch.setattr("pages.sections.training_form.start", lambda run, env: None)
     page = open_page("Training")
     page.number_input(key=f"training_{key}").set_value(value)
-    (button,) = [b for b in page.button if b.form_id == "training_form"]
+    (button,) = [b for b in page.button if b.form_id == "training_form" and b.label == "Start"]
     button.click().run()
     for made in list_runs(env.runs):
-        assert getattr(made.train_config, key) == getattr(TrainConfig(), key)
+        assert getattr(made.train_config, key) != value
 
 
 def test_stop_reaches_the_training_process(samples: Photos, env: Environment) -> None:
@@ -504,6 +426,8 @@ def test_photos_that_are_gone_leave_a_note(
     config = json.loads((mistaken.path / "config.json").read_text())
     config["data"]["root"] = str(tmp_path / "gone")
     (mistaken.path / "config.json").write_text(json.dumps(config))
+    assert pictures(open_page("Evaluation"))  # they are looked for where the photos are now
+    monkeypatch.setenv("TRASHNET_DATA", "")
     page = open_page("Evaluation")
     assert pictures(page) == []
     assert "photo not on this machine" in words(page)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from conftest import Training
 
 from trashnet.checkpoint import Checkpoint
 from trashnet.errors import RunError
@@ -15,7 +16,7 @@ from trashnet.files import read_json
 
 
 @pytest.fixture(scope="module")
-def folder(training: Any) -> Path:
+def folder(training: Training) -> Path:
     """The run directory of one epoch of training."""
     return training.run.path
 

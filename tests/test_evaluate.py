@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, classification_report, f1_score, log
 from trashnet.errors import RunError
 from trashnet.evaluate import (
     TARGET_ACCURACY,
+    answers,
     choose_threshold,
     ece_interval,
     evaluate,
@@ -30,6 +31,7 @@ from trashnet.evaluate import (
 )
 
 CLASSES = ("can", "jar", "sack")
+Folds = list[tuple[pd.DataFrame, dict[str, Any]]]
 
 
 def logits_for(predicted: list[int], margin: float = 2.0) -> np.ndarray:
@@ -279,21 +281,21 @@ def intervals(n: int) -> list[float]:
 # ---- "not sure" ----
 
 
-def answers(confidences: list[float], right: list[bool]) -> tuple[np.ndarray, np.ndarray]:
+def claims(confidences: list[float], right: list[bool]) -> tuple[np.ndarray, np.ndarray]:
     p = np.array([[c, 1 - c, 0.0] for c in confidences])
     return p, np.where(right, 0, 1)
 
 
 def test_the_threshold_is_the_lowest_that_keeps_the_promise() -> None:
     right = [True, True, True, False, True, False, False]
-    p, labels = answers([0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65], right)
+    p, labels = claims([0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65], right)
     assert choose_threshold(p, labels, target=0.8) == 0.75  # 4 of 5; 0.8 alone would give 3 of 4
     assert choose_threshold(p, labels, target=1.0) == 0.85
     assert choose_threshold(p, labels, target=0.5) == 0.65
 
 
 def test_a_promise_that_cannot_be_kept_leaves_only_the_surest_answer() -> None:
-    p, labels = answers([0.9, 0.8, 0.7], [False, True, True])
+    p, labels = claims([0.9, 0.8, 0.7], [False, True, True])
     assert choose_threshold(p, labels, target=0.95) == 0.9
 
 
@@ -307,7 +309,7 @@ def test_a_promise_that_cannot_be_kept_leaves_only_the_surest_answer() -> None:
 def test_the_threshold_keeps_its_promise_whatever_the_answers(
     drawn: list[tuple[float, bool]],
 ) -> None:
-    p, labels = answers([c for c, _ in drawn], [r for _, r in drawn])
+    p, labels = claims([c for c, _ in drawn], [r for _, r in drawn])
     confidence, correct = p.max(axis=1), p.argmax(axis=1) == labels
     keeping = [c for c in confidence if correct[confidence >= c].mean() >= 0.75]
     expected = min(keeping) if keeping else confidence.max()
@@ -481,7 +483,8 @@ def test_a_review_is_reported_beside_what_would_be_without_it() -> None:
 # ---- out of fold ----
 
 
-def five_folds() -> list[tuple[pd.DataFrame, dict[str, Any]]]:
+@pytest.fixture(scope="module")
+def five_folds() -> Folds:
     """Five models of different sharpness, each with test photos of its own."""
     folds = []
     for number in range(5):
@@ -495,12 +498,11 @@ def five_folds() -> list[tuple[pd.DataFrame, dict[str, Any]]]:
     return folds
 
 
-def test_each_photo_is_answered_by_the_fold_that_tested_it() -> None:
-    folds = five_folds()
-    gathered = out_of_fold(folds)
+def test_each_photo_is_answered_by_the_fold_that_tested_it(five_folds: Folds) -> None:
+    gathered = out_of_fold(five_folds)
     assert len(gathered) == 150 and gathered.file.is_unique
     assert gathered.index.tolist() == list(range(150))
-    for number, (predictions, evaluation) in enumerate(folds):
+    for number, (predictions, evaluation) in enumerate(five_folds):
         ours = gathered[gathered.fold == number].set_index("file")
         theirs = predictions[predictions.split == "test"].set_index("file")
         assert sorted(ours.index) == sorted(theirs.index)
@@ -511,8 +513,8 @@ def test_each_photo_is_answered_by_the_fold_that_tested_it() -> None:
                 assert row[name] == evaluation[name]
 
 
-def test_the_out_of_fold_figures_follow_from_its_columns() -> None:
-    gathered = out_of_fold(five_folds())
+def test_the_out_of_fold_figures_follow_from_its_columns(five_folds: Folds) -> None:
+    gathered = out_of_fold(five_folds)
     assert gathered.temperature.nunique() == gathered.threshold.nunique() == 5
     result = report_out_of_fold(gathered.sample(frac=1, random_state=0), CLASSES)
     logits, labels, distances = columns(gathered)
@@ -536,6 +538,24 @@ def test_the_out_of_fold_figures_follow_from_its_columns() -> None:
     assert result["coverage"] == pytest.approx(sure.mean())
     assert result["answered_accuracy"] == pytest.approx(correct[sure].mean())
     json.dumps(result, allow_nan=False)
+
+
+def test_answers_are_listed_the_surest_first_under_their_folds_temperature(
+    five_folds: Folds,
+) -> None:
+    gathered = out_of_fold(five_folds)
+    temperatures = gathered.temperature.to_numpy()[:, None]
+    said = answers(gathered, CLASSES, temperatures)
+    assert said.columns.tolist() == ["file", "label", "predicted", "confidence"]
+    assert said.confidence.is_monotonic_decreasing and len(said) == 150
+    p = pd.DataFrame(exp_over_sum(columns(gathered)[0] / temperatures), gathered.file)
+    said = said.set_index("file")
+    for file, row in p.iterrows():
+        assert said.predicted[file] == CLASSES[row.argmax()]
+        assert said.confidence[file] == pytest.approx(row.max())
+        assert said.label[file] == file.split("-")[1].split("/")[0]
+    report = report_out_of_fold(gathered, CLASSES)
+    assert (said.label == said.predicted).mean() == pytest.approx(report["accuracy"])
 
 
 # ---- what cannot be evaluated ----

@@ -1,11 +1,11 @@
 """The exported model answers as the trained one does, or is refused."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from conftest import Training
 
 from trashnet.data import Photos
 from trashnet.errors import RunError
@@ -18,7 +18,7 @@ from trashnet.runs import Run
 
 
 @pytest.fixture(scope="module")
-def run(training: Any) -> Run:
+def run(training: Training) -> Run:
     return training.run
 
 

@@ -17,10 +17,20 @@ PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 LAYERS = [
-    {"config", "errors", "files", "photos", "samples", "archive", "neighbours"},
-    {"data", "review", "index", "runs"},
+    {"config", "errors", "files", "photos", "samples", "archive", "neighbours", "changes"},
+    {"data", "review", "index", "runs", "library", "estimate"},
     {"predict", "augmentation", "pipeline", "models", "tracking", "evaluate", "figures"},
-    {"audit", "explain", "checkpoint", "export", "train", "robustness", "compare", "hub"},
+    {
+        "audit",
+        "explain",
+        "checkpoint",
+        "export",
+        "train",
+        "measure",
+        "robustness",
+        "compare",
+        "hub",
+    },
     {"printing", "__main__", "__init__"},
 ]
 """From low to high; a module imports its own layer and those before it."""
@@ -35,7 +45,15 @@ OWNERS = {
 }
 """The modules of the package that may import what is heavy, optional or another's job."""
 
-TENSORFLOW_MODULES = {"augmentation", "pipeline", "models", "checkpoint", "export", "train"}
+TENSORFLOW_MODULES = {
+    "augmentation",
+    "pipeline",
+    "models",
+    "checkpoint",
+    "export",
+    "train",
+    "measure",
+}
 MAY_START_TENSORFLOW = TENSORFLOW_MODULES | {"audit", "__main__"}
 
 

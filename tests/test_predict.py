@@ -8,10 +8,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Training
 from PIL import Image
 
 from trashnet.data import Photos
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def run(training: Any) -> Run:
+def run(training: Training) -> Run:
     return training.run
 
 
@@ -142,27 +142,26 @@ def test_the_stored_answers_are_as_sure_as_the_evaluation_counts_them(
 
 
 UNFAMILIAR = {
-    "noise": np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8),
-    "checkerboard": np.tile(
-        np.kron([[0, 1], [1, 0]], np.full((2, 2), 255))[..., None], (8, 8, 3)
+    "noise": np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8),
+    "checkerboard": np.kron(
+        np.indices((32, 32)).sum(axis=0)[..., None] % 2, np.full((4, 4, 3), 255, np.uint8)
     ).astype(np.uint8),
+    "darkness": np.zeros((128, 128, 3), np.uint8),
+    "one colour": np.full((128, 128, 3), (255, 0, 255), np.uint8),
 }
 
 
 @pytest.mark.parametrize("pixels", UNFAMILIAR.values(), ids=UNFAMILIAR)
-def test_a_picture_of_another_kind_is_further_than_photos_are(
-    pixels: np.ndarray, run: Run, classifier: Classifier
+def test_a_picture_of_another_kind_is_unfamiliar_however_confident_the_answer(
+    pixels: np.ndarray, frozen: Training, sample_photos: Photos
 ) -> None:
-    distances = run.predictions().query("split == 'test'").distance
+    test = frozen.run.predictions().query("split == 'test'")
+    classifier = Classifier(frozen.run)
     answer = classifier.classify_pixels(pixels)
-    assert answer.distance > distances.quantile(0.9)
-    print(
-        answer.distance,
-        answer.confidence,
-        answer.familiar,
-        sorted(distances),
-        classifier.distance_limit,
-    )
+    assert answer.distance > test.distance.max()
+    assert not answer.familiar and not answer.sure
+    familiar = [classifier.classify(sample_photos.root / file).familiar for file in test.file]
+    assert sum(familiar) >= len(familiar) - 2
 
 
 def test_sure_needs_both_confidence_and_familiarity(copied: Run, sample_photos: Photos) -> None:

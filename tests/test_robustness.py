@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from trashnet import robustness
+from trashnet import changes, robustness
+from trashnet.changes import TRANSFORMS, change_photo, separate
 from trashnet.data import Photos
 from trashnet.errors import RunError
 from trashnet.photos import load_photo
-from trashnet.robustness import TRANSFORMS, change_photo, measure, measure_and_store, separate
+from trashnet.robustness import measure, measure_and_store
 from trashnet.runs import Run
 
 Photo = NDArray[np.uint8]
@@ -385,10 +386,10 @@ def test_where_every_photo_is_skipped_there_are_no_figures(
 ) -> None:
     few = {name: TRANSFORMS[name] for name in ("horizontal_flip", "background")}
     monkeypatch.setattr(robustness, "TRANSFORMS", few)
-    monkeypatch.setattr(robustness, "separate", lambda photo: None)
-    robustness._separate_once.cache_clear()
+    monkeypatch.setattr(changes, "separate", lambda photo: None)
+    changes._separate_once.cache_clear()
     result = measure(run, photos)
-    robustness._separate_once.cache_clear()
+    changes._separate_once.cache_clear()
     last = result["rows"][-1]
     assert (last["n"], last["skipped"]) == (0, 6)
     assert last["accuracy"] is last["change"] is last["confidence"] is None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import RunError
 from trashnet.files import write_json
+from trashnet.review import Decision
 from trashnet.runs import (
     Run,
     Status,
     check_startable,
     clear_stop,
     describe,
+    end_if_overdue,
     list_runs,
+    make_fold,
     new_run,
     open_run,
     start,
@@ -299,6 +303,109 @@ def test_the_head_is_read(run: Run) -> None:
     assert head is not None and head[0].shape == (4, 2) and head[1].shape == (2,)
 
 
+def test_the_projection_is_read(run: Run) -> None:
+    np.savez(run.path / "projection.npz", mean=np.ones(4), components=np.eye(2, 4))
+    found = run.projection()
+    assert found(np.array([3.0, 1, 1, 1])).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"torn", b"PK\x03\x04torn"])
+def test_without_a_projection_a_run_says_what_to_do(run: Run, content: bytes | None) -> None:
+    if content is not None:
+        (run.path / "projection.npz").write_bytes(content)
+    with pytest.raises(RunError, match=f"{run.id} cannot answer: projection.npz is missing or"):
+        run.projection()
+
+
+def test_the_end_of_the_log_is_shown(run: Run) -> None:
+    assert run.log_tail() == ""
+    log = run.path / "train.log"
+    log.write_text("".join(f"line {n}\n" for n in range(100)))
+    assert run.log_tail(3) == "line 97\nline 98\nline 99"
+    log.write_bytes(b"\xff\xfe torn\nlast")
+    assert run.log_tail().endswith("torn\nlast")
+
+
+# ---- folds ----
+
+
+@pytest.fixture
+def folded(env: Environment) -> Run:
+    """A new run of five folds."""
+    return new_run(env.runs, TrainConfig(epochs=7, folds=5, tracking="online", seed=3), PHOTOS)
+
+
+def test_a_run_without_folds_is_its_only_one(run: Run) -> None:
+    assert run.folds == [run] and run.out_of_fold() is None
+
+
+def test_a_run_of_folds_is_the_first_of_them(folded: Run) -> None:
+    first, *others = folded.folds
+    assert first == folded
+    assert [fold.path for fold in others] == [folded.path / "folds" / n for n in "1234"]
+    assert not (folded.path / "folds").exists()  # made one by one, when it is their turn
+
+
+def test_a_fold_is_the_run_with_other_test_photos(folded: Run, env: Environment) -> None:
+    for fold in folded.folds[1:]:
+        make_fold(folded, fold)
+    assert [fold.train_config.fold for fold in folded.folds] == [0, 1, 2, 3, 4]
+    fold = folded.folds[3]
+    expected = dataclasses.replace(folded.train_config, fold=3, folds=1, tracking="off")
+    assert fold.train_config == expected
+    changed = {"train_config": folded.config["train_config"]}
+    assert fold.config | changed == folded.config
+    assert (fold.classes, fold.decisions, fold.folds) == (folded.classes, {}, [fold])
+    # It is part of its run: it is not listed, and its epochs count in the run's.
+    assert list_runs(env.runs) == [folded]
+    assert describe(folded)["epochs"] == 35 and describe(folded)["epoch"] == 0
+
+
+def test_a_fold_keeps_the_decisions_of_its_run(env: Environment) -> None:
+    decision = Decision("can/1.jpg", "exclude", None, "", "2026-01-01")
+    run = new_run(env.runs, TrainConfig(folds=5), PHOTOS, {decision.file: decision})
+    make_fold(run, run.folds[1])
+    assert run.folds[1].decisions == {"can/1.jpg": decision}
+
+
+def test_a_fold_that_was_begun_is_left_as_it_is(folded: Run) -> None:
+    fold = folded.folds[2]
+    make_fold(folded, fold)
+    fold.write_status(state="finished", epoch=7)
+    before = (fold.path / "config.json").stat().st_mtime_ns
+    make_fold(folded, fold)
+    assert (fold.status().state, fold.status().epoch) == ("finished", 7)
+    assert (fold.path / "config.json").stat().st_mtime_ns == before
+
+
+def test_a_half_made_fold_is_made_anew(folded: Run) -> None:
+    fold = folded.folds[1]
+    fold.path.mkdir(parents=True)
+    (fold.path / "status.json").write_text("{")
+    make_fold(folded, fold)
+    assert fold.train_config.fold == 1 and fold.status().state == "waiting"
+
+
+def test_stopping_a_run_stops_the_fold_that_is_trained(folded: Run) -> None:
+    for fold in folded.folds[1:]:
+        make_fold(folded, fold)
+    write_status(folded, **this_process())
+    assert not any(fold.stop_requested for fold in folded.folds)
+    stop(folded)
+    assert all(fold.stop_requested for fold in folded.folds)
+    clear_stop(folded)
+    assert not any(fold.stop_requested for fold in folded.folds)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"torn"])
+def test_a_run_whose_folds_were_not_gathered_has_no_out_of_fold_answers(
+    folded: Run, content: bytes | None
+) -> None:
+    if content is not None:
+        (folded.path / "out_of_fold.parquet").write_bytes(content)
+    assert folded.out_of_fold() is None
+
+
 # ---- start and stop ----
 
 
@@ -314,6 +421,52 @@ def test_only_a_run_in_training_can_be_stopped(run: Run) -> None:
         with pytest.raises(RunError, match=f"is not being trained; its state is {shown}"):
             stop(run)
     assert not run.stop_requested
+
+
+@pytest.fixture
+def deaf(run: Run) -> Iterator[subprocess.Popen[bytes]]:
+    """A training process that hears no request to stop, in its third epoch."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    created = psutil.Process(process.pid).create_time()
+    write_status(run, epoch=2, seconds=9.0, pid=process.pid, process_started=created)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_process_that_does_not_stop_is_ended_after_a_while(
+    run: Run, deaf: subprocess.Popen[bytes]
+) -> None:
+    assert not end_if_overdue(run)  # nobody asked
+    stop(run)
+    assert not end_if_overdue(run) and run.status().state == "stopping"
+    assert deaf.poll() is None
+    asked = time.time() - runs.STOP_GRACE - 1
+    os.utime(run.path / "stop", (asked, asked))
+    assert end_if_overdue(run)
+    assert not psutil.pid_exists(deaf.pid)
+    status = run.status()
+    assert (status.state, status.epoch, status.seconds, status.error) == ("stopped", 2, 9.0, None)
+    assert not run.stop_requested and not end_if_overdue(run)
+    check_startable(run)  # it can go on from its last epoch
+
+
+def test_another_program_is_never_ended(run: Run, deaf: subprocess.Popen[bytes]) -> None:
+    """Its number may be that of a training that is long over."""
+    stop(run)
+    asked = time.time() - 3600
+    os.utime(run.path / "stop", (asked, asked))
+    write_status(run, pid=deaf.pid, process_started=asked)
+    assert not end_if_overdue(run)
+    assert deaf.poll() is None
+
+
+def test_a_trainings_memory_is_that_of_its_process(run: Run, deaf: subprocess.Popen[bytes]) -> None:
+    memory = run.memory()
+    assert memory is not None and 1e6 < memory < 1e9
+    deaf.kill()
+    deaf.wait()
+    assert run.memory() is None
 
 
 def test_a_finished_run_is_not_started_again(env: Environment, run: Run) -> None:

@@ -32,6 +32,7 @@ from trashnet.data import (
     use_samples,
 )
 from trashnet.errors import ConfigError, DataError, PhotoError, RunError, TrashnetError
+from trashnet.estimate import as_json
 from trashnet.files import write_atomically
 from trashnet.index import load_index
 
@@ -136,7 +137,8 @@ def _write_table(table: Any, path: Path) -> None:
         raise ConfigError(f"{path} could not be written ({error.strerror}).") from error
 
 
-def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+def _configured(options: argparse.Namespace) -> TrainConfig:
+    """The network's recipe, or a file's settings, changed by the options that were given."""
     base = (
         TrainConfig.from_file(Path(options.config))
         if options.config
@@ -147,7 +149,11 @@ def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
         for f in dataclasses.fields(TrainConfig)
         if getattr(options, f.name) is not None
     }
-    config = TrainConfig.from_dict(base.to_dict() | given)
+    return TrainConfig.from_dict(base.to_dict() | given)
+
+
+def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    config = _configured(options)
     with printing.progress_bar() as on_progress:
         photos = use_samples(env, on_progress) if options.samples else find_photos(env, on_progress)
         index.check_splittable(photos, env, config, on_progress)
@@ -184,6 +190,12 @@ def _go(run: runs.Run, env: Environment) -> dict[str, Any]:
     if status.state == "finished":
         result |= {split: _report(run, split) for split in ("validation", "test")}
     return result
+
+
+def _estimate(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    from trashnet.measure import measure
+
+    return as_json(measure(_configured(options)))
 
 
 def _stop(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
@@ -305,9 +317,14 @@ def _parser() -> argparse.ArgumentParser:
     review.add_argument("--note", default="", help="why")
 
     train = add("train", _train, printing.show_training, "train and evaluate a model")
-    train.add_argument("--config", metavar="FILE", help="JSON settings, or a run's config.json")
+    estimate = add(
+        "estimate", _estimate, printing.show_estimate, "measure a few steps of a training"
+    )
+    for command in (train, estimate):
+        help = "JSON settings, or a run's config.json"
+        command.add_argument("--config", metavar="FILE", help=help)
+        _add_settings(command, tuple(f.name for f in dataclasses.fields(TrainConfig)))
     train.add_argument("--samples", action="store_true", help="train on the sample pictures")
-    _add_settings(train, tuple(f.name for f in dataclasses.fields(TrainConfig)))
 
     resume = add(
         "resume", _resume, printing.show_training, "go on with a stopped, failed or lost run"

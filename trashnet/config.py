@@ -24,7 +24,6 @@ _FINE_TUNING: dict[str, Any] = {
     "learning_rate": 2e-4,
     "schedule": "cosine",
     "label_smoothing": 0.1,
-    "interpolation": 0.85,
     "vertical_flip": True,
     "rotation": 30.0,
     "zoom": 0.3,

@@ -181,6 +181,24 @@ def logits_and_labels(
     return logits, rows.label.map(number).to_numpy(np.int64)
 
 
+def answers(
+    table: pd.DataFrame, classes: tuple[str, ...], temperature: float | Floats = 1.0
+) -> pd.DataFrame:
+    """Returns what is answered for each photo: file, label, predicted, confidence; surest first.
+
+    Args:
+        table: Rows of file, label and logits.
+        classes: Class names, in the order of the logits.
+        temperature: Of all photos, or `(n, 1)`, of each.
+    """
+    p = probabilities(np.stack(table.logits.to_numpy()), temperature)
+    return (
+        table[["file", "label"]]
+        .assign(predicted=np.array(classes)[p.argmax(axis=1)], confidence=p.max(axis=1))
+        .sort_values("confidence", ascending=False)
+    )
+
+
 def report(
     logits: Floats,
     labels: NDArray[np.int64],

@@ -103,6 +103,35 @@ def training_curves(epochs: pd.DataFrame, metric: str, total: int) -> go.Figure:
     return _finish(figure, metric.capitalize())
 
 
+def compared_curves(epochs: Mapping[str, pd.DataFrame], metric: str) -> go.Figure:
+    """Draws one metric of several runs over their epochs.
+
+    Args:
+        epochs: Rows with `epoch` and the metric, by the run's name.
+        metric: `val_accuracy` or `val_loss`.
+    """
+    figure = go.Figure()
+    for (name, table), colour in zip(epochs.items(), (_TRAIN, _VALIDATION), strict=False):
+        known = metric in table
+        figure.add_scatter(
+            x=table.epoch if known else [],
+            y=table[metric] if known else [],
+            name=name,
+            mode="lines+markers" if len(table) < 30 else "lines",
+            line={"color": colour, "width": 2.5},
+            hovertemplate=f"epoch %{{x}}, {name}: %{{y:.3f}}<extra></extra>",
+        )
+    accuracy = metric == "val_accuracy"
+    figure.update_xaxes(title="epoch")
+    figure.update_yaxes(title=metric.replace("val_", ""), tickformat=".0%" if accuracy else None)
+    figure.update_layout(
+        height=300,
+        hovermode="x unified",
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+    )
+    return _finish(figure, f"Validation {metric.removeprefix('val_')}")
+
+
 def confusion(
     matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str, dark: bool = False
 ) -> go.Figure:

@@ -79,6 +79,14 @@ def show_training(result: dict[str, Any]) -> None:
             show_report(result[split])
 
 
+def show_estimate(result: dict[str, Any]) -> None:
+    """Prints what a step and a photo cost."""
+    print(
+        f"{result['step']:.3f} s a training step, {1000 * result['photo']:.1f} ms a photo, "
+        f"{result['memory'] / 1e9:.1f} GB of memory"
+    )
+
+
 def show_report(result: dict[str, Any]) -> None:
     """Prints a split's report, and the out-of-fold figures where there are some."""
     low, high = result["accuracy_interval"]

@@ -45,6 +45,9 @@ RELEASED = Path(__file__).parent / "released"
 ACTIVE = ("waiting", "running", "stopping")
 STATES = (*ACTIVE, "stopped", "finished", "failed", "lost")
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow", "scikit-learn")
+STOP_GRACE = 30.0
+"""Seconds a process has to stop at its next step before it is ended."""
+
 _START_GRACE = 120.0
 """Seconds a new process has to report itself before its run counts as lost."""
 
@@ -234,6 +237,23 @@ class Run:
                 "trained by an older version, or is not finished. Train it again."
             ) from error
 
+    def log_tail(self, lines: int = 20) -> str:
+        """Returns the last lines the training said."""
+        try:
+            with open(self.path / "train.log", "rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 200 * lines))
+                return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+    def memory(self) -> int | None:
+        """Returns the bytes of memory the training process has, or None without one."""
+        process = _process(self.status())
+        try:
+            return process.memory_info().rss if process else None
+        except psutil.Error:
+            return None
+
     @property
     def folds(self) -> list["Run"]:
         """The runs of the folds, this one being the first; without folds, this one alone."""
@@ -255,12 +275,19 @@ class Run:
 def _is_alive(status: Status) -> bool:
     if status.pid is None:
         return time.time() - status.updated < _START_GRACE
+    return _process(status) is not None
+
+
+def _process(status: Status) -> psutil.Process | None:
+    """The living process of a run: a pid alone may be another program's by now."""
+    if status.pid is None:
+        return None
     try:
         process = psutil.Process(status.pid)
         same = abs(process.create_time() - (status.process_started or 0)) < 1.5
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
-        return False
+        return None
 
 
 def this_process() -> dict[str, Any]:
@@ -358,6 +385,8 @@ def list_runs(root: Path) -> list[Run]:
     runs = []
     for path in root.glob("*/config.json"):
         run = Run(path.parent)
+        if run.id.startswith("."):  # on its way out
+            continue
         try:
             _ = run.train_config
             runs.append((run.config["created"], run.id, run))
@@ -454,6 +483,27 @@ def stop(run: Run) -> None:
     if not status.is_active:
         raise RunError(f"The run {run.id} is not being trained; its state is {status.state}.")
     run._stop_file.touch()
+
+
+def end_if_overdue(run: Run) -> bool:
+    """Ends a process that was asked to stop and has not for `STOP_GRACE`; returns whether it did.
+
+    What its last epoch left is kept, as after any other sudden end.
+    """
+    status = run.status()
+    try:
+        waited = time.time() - run._stop_file.stat().st_mtime
+    except OSError:
+        return False
+    process = _process(status)
+    if process is None or not status.is_active or waited < STOP_GRACE:
+        return False
+    with contextlib.suppress(psutil.Error):
+        process.kill()
+        process.wait(10)
+    clear_stop(run)
+    run.write_status(state="stopped", error=None)
+    return True
 
 
 def clear_stop(run: Run) -> None:

@@ -3,13 +3,18 @@
 The file is the truth. A failure of Weights & Biases is said once and training goes on.
 """
 
+import io
 import json
 import logging
 import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from PIL import Image
+
 from trashnet.config import Environment
+from trashnet.photos import thumbnail
 from trashnet.runs import Run
 
 log = logging.getLogger("trashnet")
@@ -19,6 +24,12 @@ _INIT_SECONDS = 15
 
 _FINISH_SECONDS = 60
 """How long the last upload may take; what is not sent stays in the run's `wandb` folder."""
+
+
+_MISTAKES = 100
+"""How many misclassified photos are logged at most."""
+
+_MODEL_FILES = ("model.tflite", "head.npz", "projection.npz", "evaluation.json")
 
 
 class MetricsFile:
@@ -136,6 +147,39 @@ class WandbRun:
                 y_true=true, preds=predicted, class_names=list(classes), title="Test photos"
             )
             self._run.log({"test/confusion_matrix": chart})
+        except Exception as error:
+            self._give_up(error)
+
+    def log_mistakes(self, mistakes: pd.DataFrame, root: Path) -> None:
+        """Logs the test photos that were answered wrongly, the surest first, as a table.
+
+        Args:
+            mistakes: Rows of file, label, predicted and confidence.
+            root: Folder the files are relative to.
+        """
+        if self._run is None:
+            return
+        try:
+            table = self._wandb.Table(columns=["photo", "file", "true", "predicted", "confidence"])
+            for row in mistakes.head(_MISTAKES).itertuples():
+                picture = Image.open(io.BytesIO(thumbnail(root / row.file)))
+                table.add_data(
+                    self._wandb.Image(picture), row.file, row.label, row.predicted, row.confidence
+                )
+            self._run.log({"test/mistakes": table})
+        except Exception as error:
+            self._give_up(error)
+
+    def log_model(self, run: Run) -> None:
+        """Logs the exported model with what is needed to read its answers, as an artifact."""
+        if self._run is None:
+            return
+        try:
+            artifact = self._wandb.Artifact(f"model-{run.id}", type="model")
+            for name in _MODEL_FILES:
+                if (run.path / name).exists():
+                    artifact.add_file(str(run.path / name))
+            self._run.log_artifact(artifact)
         except Exception as error:
             self._give_up(error)
 

@@ -24,6 +24,7 @@ from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos, open_folder, scan
 from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluate import (
+    answers,
     evaluate,
     negative_log_likelihood,
     out_of_fold,
@@ -90,6 +91,8 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
                 if not (fold.path / "evaluation.json").exists():
                     make_fold(run, fold)
                     _Training(run, number, env, on_progress, started - spent).go()
+                if number and fold.status().state != "finished":
+                    _tidy(fold)
             _collect(run)
     except (_Stopped, KeyboardInterrupt):
         clear_stop(run)
@@ -133,6 +136,15 @@ def _turn(run: Run) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _tidy(fold: Run) -> None:
+    """Leaves of a further fold its answers; the run's model is the first fold's."""
+    shutil.rmtree(fold.path / "checkpoint", ignore_errors=True)
+    for name in ("model.keras", "model.tflite"):
+        (fold.path / name).unlink(missing_ok=True)
+    keras.utils.clear_session(free_memory=True)
+    fold.write_status(state="finished", epoch=fold.train_config.epochs)  # last: it is tidied once
 
 
 def _collect(run: Run) -> None:
@@ -209,8 +221,6 @@ class _Training:
             self.tracker.finish()
             self.metrics.close()
             self.ticks.close()
-        if self.number:
-            self._tidy()
 
     def _index(self, photos: Photos) -> pd.DataFrame:
         """Divides the photos under the decisions of the time the run was made, once for good."""
@@ -236,14 +246,6 @@ class _Training:
         """Returns the index rows of one split."""
         return np.flatnonzero(self.index.split == split)
 
-    def _tidy(self) -> None:
-        """Leaves of a further fold its answers; the run's model is the first fold's."""
-        self.run.write_status(state="finished", epoch=self.config.epochs)
-        shutil.rmtree(self.run.path / "checkpoint")
-        for name in ("model.keras", "model.tflite"):
-            (self.run.path / name).unlink()
-        keras.utils.clear_session(free_memory=True)
-
     # ------------------------------------------------------------ fit
 
     def _fit(self) -> None:
@@ -253,7 +255,9 @@ class _Training:
         if not config.class_weights:
             weights = np.ones_like(weights)
         batches = TrainingBatches(self.pixels, train_rows, self.labels, weights, config)
-        self.model = checkpoint.load() or self._new_model(batches.steps)
+        self.model = checkpoint.load() or compiled_model(
+            config, len(self.run.classes), batches.steps
+        )
         if is_pretrained(config.model) and not checkpoint.exists:
             self._fit_head(weights)
             scores = self._validate(validation_rows)
@@ -304,22 +308,6 @@ class _Training:
                 scores["val_loss"],
                 scores["val_accuracy"],
             )
-
-    def _new_model(self, steps: int) -> keras.Model:
-        config = self.config
-        model = build_model(config.model, config.image_size, len(self.run.classes), config.seed)
-        model.compile(
-            keras.optimizers.Adam(_learning_rate(config, steps)),
-            keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=config.label_smoothing
-            ),
-            # Unweighted and unsmoothed, so they compare with validation's.
-            metrics=[
-                "accuracy",
-                keras.metrics.CategoricalCrossentropy("cross_entropy", from_logits=True),
-            ],
-        )
-        return model
 
     def _fit_head(self, weights: NDArray[np.float32]) -> None:
         """Fits the linear head to the pretrained network's embeddings, before anything is tuned.
@@ -391,6 +379,11 @@ class _Training:
         evaluation = evaluate(predictions, self.run.classes)
         write_json(self.run.path / "evaluation.json", evaluation)
         self.tracker.log_evaluation(evaluation, self.run.classes)
+        test = predictions[predictions.split == "test"]
+        said = answers(test, self.run.classes, evaluation["temperature"])
+        root = Path(self.run.config["data"]["root"])
+        self.tracker.log_mistakes(said[said.label != said.predicted], root)
+        self.tracker.log_model(self.run)
 
     def _export(self, model: keras.Model) -> None:
         """Writes `model.tflite` and `head.npz`, and checks the export on real photos."""
@@ -444,6 +437,23 @@ def _linear_map(
     if len(bias) == 1:
         kernel, bias = np.hstack([-kernel / 2, kernel / 2]), np.array([-bias[0] / 2, bias[0] / 2])
     return kernel, bias
+
+
+def compiled_model(config: TrainConfig, num_classes: int, steps: int) -> keras.Model:
+    """Returns the configuration's network ready to train; `steps` are those of an epoch."""
+    model = build_model(config.model, config.image_size, num_classes, config.seed)
+    model.compile(
+        keras.optimizers.Adam(_learning_rate(config, steps)),
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=config.label_smoothing
+        ),
+        # Unweighted and unsmoothed, so they compare with validation's.
+        metrics=[
+            "accuracy",
+            keras.metrics.CategoricalCrossentropy("cross_entropy", from_logits=True),
+        ],
+    )
+    return model
 
 
 def _learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedule:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.widgets import OUT_OF_FOLD, paged, photo_grid, split_name
-from trashnet.evaluate import probabilities
+from trashnet.evaluate import answers
 from trashnet.figures import confusion
 from trashnet.runs import Run
 
@@ -64,7 +64,7 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
         options = [ANY, *run.classes]
         true = st.selectbox("True class", options, key="evaluation_true", bind="query-params")
         said = st.selectbox("Predicted", options, key="evaluation_predicted", bind="query-params")
-    rows = answers(run, split, temperature)
+    rows = _answers(run, split, temperature)
     split = split_name(split)
     if true == said == ANY:
         rows = rows[rows.label != rows.predicted]
@@ -87,17 +87,9 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
     photo_grid(loaders.photo_root(run), shown.file, captions)
 
 
-def answers(run: Run, split: str, temperature: float) -> pd.DataFrame:
-    """Returns file, true and predicted class and confidence of a split, the surest first."""
+def _answers(run: Run, split: str, temperature: float) -> pd.DataFrame:
     if split == OUT_OF_FOLD:
         table = loaders.out_of_fold(run)
-        temperature = table.temperature.to_numpy()[:, None]
-    else:
-        table = loaders.predictions(run)
-        table = table[table.split == split]
-    p = probabilities(np.stack(table.logits.to_numpy()), temperature)
-    return (
-        table[["file", "label"]]
-        .assign(predicted=np.array(run.classes)[p.argmax(axis=1)], confidence=p.max(axis=1))
-        .sort_values("confidence", ascending=False)
-    )
+        return answers(table, run.classes, table.temperature.to_numpy()[:, None])
+    table = loaders.predictions(run)
+    return answers(table[table.split == split], run.classes, temperature)

@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
+from pages.sections import run_notes
 from pages.shared import loaders
 from pages.shared.page import page_link
 from trashnet.errors import TrashnetError
-from trashnet.figures import recall_bars, training_curves
-from trashnet.runs import Run, start, stop
+from trashnet.figures import confusion, recall_bars, training_curves
+from trashnet.library import about
+from trashnet.runs import Run, end_if_overdue, start, stop
 
 REFRESH_SECONDS = 2
 STATE_ICONS = {
@@ -35,6 +38,7 @@ def render() -> None:
     run = next((r for r in runs if r.id == chosen), None) or loaders.active_run() or runs[0]
     refresh = REFRESH_SECONDS if run.status().is_active else None
     st.fragment(_render_run, run_every=refresh)(run)
+    run_notes.render(run)  # outside, so that no refresh disturbs what is being typed
 
 
 def _render_run(run: Run) -> None:
@@ -44,7 +48,8 @@ def _render_run(run: Run) -> None:
     if was_active and not status.is_active:
         st.rerun()  # the whole page: the form, the table and the sidebar show another state now
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"{STATE_ICONS[status.state]} {run.id}", width="stretch")
+        name = about(run).title or run.id
+        st.subheader(f"{STATE_ICONS[status.state]} {name}", width="stretch")
         _render_buttons(run)
     rows = run.metrics()
     tick = rows[-1] if rows and rows[-1]["kind"] == "tick" else None
@@ -67,12 +72,8 @@ def _render_run(run: Run) -> None:
             alt=f"{metric} per epoch, train and validation",
         )
     if len(epochs):
-        st.plotly_chart(
-            recall_bars(epochs.val_recall.iloc[-1], run.classes),
-            key="training_recall",
-            config={"displayModeBar": False},
-            alt="Recall of each class after the latest epoch",
-        )
+        _render_latest_epoch(run, epochs.iloc[-1])
+    _render_details(run, epochs)
     if run.is_finished:
         report = run.evaluation()["splits"]["test"]
         low, high = report["accuracy_interval"]
@@ -84,7 +85,47 @@ def _render_run(run: Run) -> None:
         page_link("pages/3_Evaluation.py", "See where it fails", ":material/monitoring:")
 
 
+def _render_latest_epoch(run: Run, epoch: pd.Series) -> None:
+    one, two = st.columns(2)
+    one.plotly_chart(
+        recall_bars(epoch.val_recall, run.classes),
+        key="training_recall",
+        config={"displayModeBar": False},
+        alt="Recall of each class after the latest epoch",
+    )
+    if isinstance(epoch.get("val_confusion_matrix"), list):
+        two.plotly_chart(
+            confusion(
+                epoch.val_confusion_matrix,
+                run.classes,
+                f"Validation, epoch {epoch.epoch}",
+                dark=st.context.theme.type == "dark",
+            ),
+            key="training_matrix",
+            config={"displayModeBar": False},
+            alt="Confusion matrix of the validation photos after the latest epoch",
+        )
+
+
+def _render_details(run: Run, epochs: pd.DataFrame) -> None:
+    """Draws what one looks at when something seems odd."""
+    with st.expander("Details and log", key="training_details"):
+        facts = []
+        if "learning_rate" in epochs:
+            facts.append(f"learning rate {epochs.learning_rate.iloc[-1]:.2g}")
+        if (memory := run.memory()) is not None:
+            facts.append(f"{memory / 1e9:.1f} GB of memory")
+        facts.append(f"in `{run.path}`")
+        st.caption(" · ".join(facts))
+        offline = sorted((run.path / "wandb").glob("offline-run-*"))
+        if offline:
+            st.caption(f"W&B kept this run offline; `wandb sync {offline[-1]}` uploads it.")
+        if tail := run.log_tail():
+            st.code(tail, language=None, wrap_lines=True)
+
+
 def _render_buttons(run: Run) -> None:
+    end_if_overdue(run)
     status = run.status()
     try:
         if status.is_active:

@@ -5,8 +5,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.sections import comparison
 from pages.shared import loaders
-from trashnet.runs import describe
+from trashnet.library import about
+from trashnet.runs import Run, describe
 
 
 def runs_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -18,19 +20,22 @@ def runs_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def render() -> None:
-    """Draws the table of runs; choosing one shows it above."""
-    rows = [describe(run) for run in loaders.runs()]
+    """Draws the table of runs; choosing one shows it above, choosing two compares them."""
+    runs = loaders.runs()
+    rows = [_row(run) for run in runs]
     if not rows:
         return
     st.subheader("Runs")
+    st.caption("Choose one to show it above, two to compare them.")
     st.dataframe(
         runs_frame(rows),
         placeholder="–",
         key="training_table",
         hide_index=True,
         on_select=lambda: _choose_run(rows),
-        selection_mode="single-row",
+        selection_mode="multi-row",
         column_config={
+            "tags": st.column_config.ListColumn(),
             "validation_accuracy": st.column_config.NumberColumn(
                 "validation accuracy", format="%.1f %%"
             ),
@@ -41,9 +46,26 @@ def render() -> None:
         },
     )
 
+    picked = [row["run"] for row in rows if row["run"] in _chosen(rows)]
+    if len(picked) == 2:
+        by_id = {run.id: run for run in runs}
+        comparison.render(by_id[picked[1]], by_id[picked[0]], "training_compare")
+    elif len(picked) > 2:
+        st.info("Choose two runs to compare them.", icon=":material/compare_arrows:")
+
+
+def _row(run: Run) -> dict[str, Any]:
+    row, known = describe(run), about(run)
+    return {"run": row.pop("run"), "name": known.title, "tags": list(known.tags), **row}
+
+
+def _chosen(rows: list[dict[str, Any]]) -> list[str]:
+    selection = st.session_state.get("training_table", {}).get("selection", {})
+    return [rows[i]["run"] for i in selection.get("rows", []) if i < len(rows)]
+
 
 def _choose_run(rows: list[dict[str, Any]]) -> None:
     """Shows the run whose row was chosen; rows are the ones the person saw."""
-    picked = st.session_state["training_table"]["selection"]["rows"]
-    if picked:
-        st.session_state["training_run"] = rows[picked[0]]["run"]
+    picked = _chosen(rows)
+    if len(picked) == 1:
+        st.session_state["training_run"] = picked[0]

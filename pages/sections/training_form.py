@@ -1,51 +1,89 @@
 """Training, form: the settings of a new run."""
 
 import dataclasses
+from collections.abc import Iterable
+from typing import Any
 
 import streamlit as st
 
 from pages.shared import loaders
-from trashnet.config import MODELS, TrainConfig
+from trashnet.config import MODELS, RECIPES, TrainConfig, choices
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
+from trashnet.estimate import measured
 from trashnet.index import check_splittable, review_of
 from trashnet.runs import new_run, start
 
-SHOWN = (
-    "epochs",
-    "image_size",
-    "batch_size",
-    "learning_rate",
-    "class_weights",
-    "brightness",
-    "rotation",
-    "horizontal_flip",
-)
-"""The settings of the form that a network's recipe may change."""
+FIELDS = {f.name: f for f in dataclasses.fields(TrainConfig)}
 
-HELP = {f.name: f.metadata["help"] for f in dataclasses.fields(TrainConfig)}
-MODEL_HELP = {
-    "cnn_baseline": "the described recipe's network, from scratch",
-    "frozen_features": "ImageNet's features as they are, a linear head: two minutes",
-    "efficientnet_lite0": "ImageNet's features, fine-tuned: the released model's recipe",
-    "efficientnetv2_b0": "the same with a larger network; downloads its weights, unmeasured here",
+PRESETS = {
+    "Quick look, 2 min": "frozen_features",
+    "The recipe, 50 epochs": "cnn_baseline",
+    "Best accuracy": "efficientnet_lite0",
 }
+"""A preset is a network with its own recipe."""
+
+MODEL_HELP = {
+    "cnn_baseline": "The described recipe's network, from scratch.",
+    "frozen_features": "ImageNet's features as they are, with a linear head.",
+    "efficientnet_lite0": "ImageNet's features, fine-tuned: how the released model was made.",
+    "efficientnetv2_b0": "Fine-tuned too, larger; downloads its weights, unmeasured here.",
+}
+
+FIRST = ("epochs", "learning_rate", "image_size", "batch_size", "class_weights")
+SCHEDULE = ("schedule", "label_smoothing", "interpolation", "mixup")
+AUGMENTATION = (
+    "horizontal_flip",
+    "vertical_flip",
+    "rotation",
+    "zoom",
+    "stretch",
+    "shift",
+    "brightness",
+    "contrast",
+    "saturation",
+    "tint",
+)
+DATA = ("split", "folds", "fold", "exclude_conflicts", "seed", "tracking")
+
+LABELS = {
+    "learning_rate": "Learning rate",
+    "image_size": "Image size (pixels)",
+    "horizontal_flip": "Mirror",
+    "vertical_flip": "Upside down",
+    "rotation": "Rotation ± (degrees)",
+    "exclude_conflicts": "Leave out conflicts",
+    "fold": "Test fold",
+    "tracking": "W&B",
+}
+"""Where the setting's name, written for people, would not do."""
 
 
 def render(photos: Photos) -> None:
     """Draws the form; starting makes a run directory and a process of its own."""
     st.subheader("New run")
-    # Outside of the form, because it sets the other settings to the network's own recipe.
+    model = st.session_state.setdefault("training_model", MODELS[0])
+    for name, value in TrainConfig.recipe(model).to_dict().items():
+        st.session_state.setdefault(f"training_{name}", value)
+    # Outside of the form, because they set all settings to a network's own recipe.
+    st.pills("Preset", list(PRESETS), key="training_preset", on_change=_use_preset)
     model = st.selectbox(
-        "Model", MODELS, key="training_model", help=HELP["model"], on_change=_use_recipe
+        "Model", MODELS, key="training_model", on_change=_use_recipe, help=_help("model")
     )
-    st.caption(f"{MODEL_HELP[model].capitalize()}.")
-    recipe = TrainConfig.recipe(model)
+    st.caption(MODEL_HELP[model])
     with st.form("training_form"):
-        values = recipe.to_dict() | _recipe(recipe) | _augmentation(recipe) | _more(photos, recipe)
-        pressed = st.form_submit_button(
-            "Start", type="primary", icon=":material/play_arrow:", width="stretch"
-        )
+        values = {"model": model} | _widgets(FIRST, photos)
+        with st.expander("Augmentation, on training photos only"):
+            values |= _widgets(AUGMENTATION, photos)
+        with st.expander("Schedule and regularisation"):
+            values |= _widgets(SCHEDULE, photos)
+        with st.expander("Split, folds, seed and tracking"):
+            values |= _widgets(DATA, photos)
+        with st.container(horizontal=True):
+            pressed = st.form_submit_button("Start", type="primary", icon=":material/play_arrow:")
+            asked = st.form_submit_button("How long will it take?", icon=":material/timer:")
+    if asked:
+        _render_estimate(values, photos)
     if pressed:
         try:
             env, config = loaders.env(), TrainConfig.from_dict(values)
@@ -59,110 +97,64 @@ def render(photos: Photos) -> None:
         st.rerun()
 
 
+def _render_estimate(values: dict[str, Any], photos: Photos) -> None:
+    """Says what a run of these settings will take, measured by a few steps of it."""
+    try:
+        config = TrainConfig.from_dict(values)
+        with st.spinner("Measuring a few steps, about half a minute", show_time=True):
+            cost = measured(config, loaders.env())
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    busy = " A training is running now, so it will be quicker." if loaders.active_run() else ""
+    st.info(f"{cost.sentence(config, len(photos.files))}{busy}", icon=":material/timer:")
+
+
+def _use_preset() -> None:
+    preset = st.session_state["training_preset"]
+    if preset is not None:
+        st.session_state["training_model"] = PRESETS[preset]
+        _use_recipe()
+
+
 def _use_recipe() -> None:
-    """Sets every setting in the form to the chosen network's."""
+    """Sets every setting to the chosen network's; how the photos are divided stays."""
     recipe = TrainConfig.recipe(st.session_state["training_model"]).to_dict()
-    for name in SHOWN:
+    for name in (*FIRST, *SCHEDULE, *AUGMENTATION):
         st.session_state[f"training_{name}"] = recipe[name]
 
 
-def _recipe(default: TrainConfig) -> dict[str, object]:
-    one, two = st.columns(2)
-    return {
-        "epochs": one.number_input(
-            "Epochs",
-            min(1, default.epochs),
-            1000,
-            default.epochs,
-            key="training_epochs",
-            help=HELP["epochs"],
-            disabled=default.epochs == 0,
-        ),
-        "folds": two.selectbox(
-            "Folds",
-            [1, 5],
-            key="training_folds",
-            help=HELP["folds"],
-        ),
-        "image_size": one.number_input(
-            "Image size (pixels)",
-            32,
-            512,
-            default.image_size,
-            32,
-            key="training_image_size",
-            help=HELP["image_size"],
-        ),
-        "batch_size": two.number_input(
-            "Batch size",
-            1,
-            512,
-            default.batch_size,
-            key="training_batch_size",
-            help=HELP["batch_size"],
-        ),
-        "learning_rate": one.number_input(
-            "Learning rate",
-            1e-6,
-            1.0,
-            default.learning_rate,
-            format="%.5f",
-            key="training_learning_rate",
-            help=HELP["learning_rate"],
-        ),
-        "class_weights": two.checkbox(
-            "Class weights",
-            default.class_weights,
-            key="training_class_weights",
-            help=HELP["class_weights"],
-        ),
-    }
+def _widgets(names: Iterable[str], photos: Photos) -> dict[str, Any]:
+    columns = st.columns(2)
+    return {name: _widget(columns[place % 2], name, photos) for place, name in enumerate(names)}
 
 
-def _augmentation(default: TrainConfig) -> dict[str, object]:
-    st.markdown("**Augmentation**, on training photos only")
-    one, two = st.columns(2)
-    return {
-        "brightness": one.slider(
-            "Brightness ±",
-            0.0,
-            0.5,
-            default.brightness,
-            0.05,
-            key="training_brightness",
-            help=HELP["brightness"],
-        ),
-        "rotation": two.slider(
-            "Rotation ± (degrees)",
-            0.0,
-            45.0,
-            default.rotation,
-            1.0,
-            key="training_rotation",
-            help=HELP["rotation"],
-        ),
-        "horizontal_flip": st.checkbox(
-            "Horizontal flip",
-            default.horizontal_flip,
-            key="training_horizontal_flip",
-            help=HELP["horizontal_flip"],
-        ),
-    }
-
-
-def _more(photos: Photos, default: TrainConfig) -> dict[str, object]:
-    with st.expander("Split, seed and tracking"):
-        one, two, three = st.columns(3)
+def _widget(column: Any, name: str, photos: Photos) -> Any:
+    """Draws the widget that suits a setting's type and range; its value is in the session."""
+    field = FIELDS[name]
+    label = LABELS.get(name, name.replace("_", " ").capitalize())
+    common = {"key": f"training_{name}", "help": _help(name)}
+    if field.type is bool:
+        return column.checkbox(label, **common)
+    if name == "split":
         ways = ["object", "random"] + ["authors"] * photos.is_trashnet
-        return {
-            "split": one.selectbox("Split", ways, key="training_split", help=HELP["split"]),
-            "seed": two.number_input(
-                "Seed", 0, 2**31 - 1, default.seed, key="training_seed", help=HELP["seed"]
-            ),
-            "tracking": three.selectbox(
-                "W&B",
-                ["auto", "online", "offline", "off"],
-                key="training_tracking",
-                help=HELP["tracking"],
-            ),
-        }
+        return column.selectbox(label, ways, **common)
+    if name == "folds":
+        return column.selectbox(label, [1, 5], **common)
+    if options := choices(field):
+        return column.selectbox(label, options, **common)
+    low, high = field.metadata["min"], field.metadata["max"]
+    if name == "epochs":  # a network without epochs has none, any other needs one
+        none = not RECIPES[st.session_state["training_model"]].get("epochs", 1)
+        low, common["disabled"] = 0 if none else 1, none
+    if field.type is float and name != "learning_rate":
+        step = 1.0 if name == "rotation" else 0.05
+        return column.slider(label, low, high, step=step, **common)
+    style = {"format": "%.5f"} if name == "learning_rate" else {}
+    low = 1e-6 if name == "learning_rate" else low
+    return column.number_input(label, low, high, **common, **style)
+
+
+def _help(name: str) -> str:
+    text = FIELDS[name].metadata["help"]
+    return text[0].upper() + text[1:] + "."

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from trashnet.compare import Comparison, compare
 from trashnet.config import Environment, environment
 from trashnet.data import (
     Photos,
@@ -205,6 +206,17 @@ def _out_of_fold(path: str, mtime: int) -> pd.DataFrame | None:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _predictions(path: str, mtime: int) -> pd.DataFrame:
     return Run(Path(path)).predictions()
+
+
+def comparison(one: Run, two: Run) -> Comparison:
+    """Returns two finished runs' comparison on the test photos they share."""
+    stamps = [(run.path / "predictions.parquet").stat().st_mtime_ns for run in (one, two)]
+    return _comparison(str(one.path), str(two.path), *stamps)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _comparison(one: str, two: str, *stamps: int) -> Comparison:
+    return compare(Run(Path(one)), Run(Path(two)))
 
 
 def classifier(run: Run) -> Classifier:

@@ -1,0 +1,71 @@
+"""Training, notes: name a run, tag it, note why, take it along, delete it."""
+
+import tempfile
+from pathlib import Path
+
+import streamlit as st
+
+from trashnet.errors import TrashnetError
+from trashnet.library import about, delete, describe_as, zip_run
+from trashnet.runs import Run
+
+
+def render(run: Run) -> None:
+    """Draws what people do with a run in a row of small buttons."""
+    known = about(run)
+    if known.tags:
+        st.markdown(" ".join(f":gray-badge[{tag}]" for tag in known.tags))
+    if known.note:
+        st.caption(known.note)
+    with st.container(horizontal=True):
+        with st.popover("Name, tags, note", icon=":material/edit:"):
+            _render_form(run)
+        st.download_button(
+            "Download",
+            lambda: _zipped(run),
+            file_name=f"{run.id}.zip",
+            mime="application/zip",
+            icon=":material/download:",
+            key="training_download",
+            on_click="ignore",
+            help="The run's directory as a zip, without what only serves to resume it here.",
+        )
+        if not run.status().is_active:
+            with st.popover("Delete", icon=":material/delete:"):
+                st.markdown(f"Delete **{run.id}**, its model and its figures for good?")
+                if st.button("Delete for good", type="primary", key="training_delete"):
+                    _delete(run)
+
+
+def _render_form(run: Run) -> None:
+    known = about(run)
+    with st.form("training_about", border=False):
+        title = st.text_input("Name", known.title, key=f"training_title_{run.id}", max_chars=80)
+        tags = st.text_input(
+            "Tags", ", ".join(known.tags), key=f"training_tags_{run.id}", help="Between commas."
+        )
+        note = st.text_area("Note", known.note, key=f"training_note_{run.id}", max_chars=2000)
+        if st.form_submit_button("Keep", type="primary"):
+            try:
+                describe_as(run, title, tuple(tags.split(",")), note)
+            except TrashnetError as error:
+                st.error(str(error), icon=":material/error:")
+            else:
+                st.rerun()
+
+
+def _zipped(run: Run) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.zip"
+        zip_run(run, path)
+        return path.read_bytes()
+
+
+def _delete(run: Run) -> None:
+    try:
+        delete(run)
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.session_state.pop("training_run", None)
+    st.rerun()

@@ -1,0 +1,99 @@
+"""Two runs side by side: what was set differently, and whether one is better than by chance."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from trashnet.errors import RunError
+from trashnet.runs import Run
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs say of the photos that are test photos of both.
+
+    Attributes:
+        table: One row a shared test photo: file, label, what `one` and `two` say, and whether
+            each is right (`one_right`, `two_right`).
+        p_value: Of McNemar's exact test: how often chance alone would split the photos on which
+            only one run is right as unevenly as this.
+    """
+
+    table: pd.DataFrame
+    p_value: float
+
+    @property
+    def only_one(self) -> pd.DataFrame:
+        """The photos the first run gets right and the second wrong."""
+        return self.table[self.table.one_right & ~self.table.two_right]
+
+    @property
+    def only_two(self) -> pd.DataFrame:
+        """The photos the second run gets right and the first wrong."""
+        return self.table[~self.table.one_right & self.table.two_right]
+
+    @property
+    def finding(self) -> str:
+        """Says the result in a sentence."""
+        n = len(self.table)
+        one, two = self.table.one_right.mean(), self.table.two_right.mean()
+        figures = f"{one:.1%} against {two:.1%} on the {n} test photos they share"
+        if self.p_value < 0.05:
+            better = "first" if one > two else "second"
+            return f"The {better} run is better: {figures} (McNemar's test, p = {self.p_value:.2g})"
+        return f"No difference beyond chance: {figures} (McNemar's test, p = {self.p_value:.2g})"
+
+
+def compare(one: Run, two: Run) -> Comparison:
+    """Compares two finished runs on the test photos they share.
+
+    Source: McNemar, "Note on the sampling error of the difference between correlated proportions
+    or percentages" (1947), in its exact form.
+
+    Raises:
+        RunError: They share no test photo, or know different classes.
+    """
+    if set(one.classes) != set(two.classes):
+        raise RunError(f"The runs {one.id} and {two.id} know different classes.")
+    table = _answers(one).merge(_answers(two), on=["file", "label"], suffixes=("_one", "_two"))
+    if table.empty:
+        raise RunError(f"The runs {one.id} and {two.id} share no test photo; their splits differ.")
+    table = table.rename(columns={"answer_one": "one", "answer_two": "two"})
+    table["one_right"], table["two_right"] = table.one == table.label, table.two == table.label
+    first = int((table.one_right & ~table.two_right).sum())
+    second = int((~table.one_right & table.two_right).sum())
+    discordant = first + second
+    p_value = float(binomtest(first, discordant).pvalue) if discordant else 1.0
+    return Comparison(table, p_value)
+
+
+def _answers(run: Run) -> pd.DataFrame:
+    table = run.predictions()
+    table = table[table.split == "test"]
+    answers = np.array(run.classes)[np.stack(table.logits.to_numpy()).argmax(axis=1)]
+    return table[["file", "label"]].assign(answer=answers)
+
+
+def differing_settings(runs: list[Run]) -> pd.DataFrame:
+    """Returns the settings in which runs differ: one row a setting, one column a run's id."""
+    settings = {run.id: run.train_config.to_dict() for run in runs}
+    table = pd.DataFrame(settings).astype(object)
+    return table[table.nunique(axis=1, dropna=False) > 1]
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """Returns a comparison as JSON values."""
+    return {
+        "n": len(comparison.table),
+        "accuracy": [
+            float(comparison.table.one_right.mean()),
+            float(comparison.table.two_right.mean()),
+        ],
+        "only_first_right": comparison.only_one.file.tolist(),
+        "only_second_right": comparison.only_two.file.tolist(),
+        "p_value": comparison.p_value,
+        "finding": comparison.finding,
+    }
