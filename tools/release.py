@@ -7,7 +7,6 @@ import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from trashnet.config import environment
 from trashnet.errors import RunError
@@ -59,6 +58,9 @@ def model_card(run: Run) -> str:
     evaluation, config = run.evaluation(), run.train_config
     test, whole = evaluation["splits"]["test"], evaluation["out_of_fold"]
     robust = read_json(run.path / "robustness.json")
+    plain, changed = robust["plain"]["accuracy"], robust["mean_transformed"]
+    train, validation = (evaluation["splits"][name]["n"] for name in ("train", "validation"))
+    trash = whole["per_class"]["trash"]["support"]
     shown = {"test": test, "out of fold": whole}
     figures = "\n".join(
         f"| {name} | {r['n']:,} | {percent(r['accuracy'])} ({interval(r['accuracy_interval'])}) "
@@ -73,11 +75,15 @@ def model_card(run: Run) -> str:
     return f"""# The released model
 
 EfficientNet-Lite0, fine-tuned on TrashNet: a photo of one piece of waste in, one of
-{len(run.classes)} classes out ({", ".join(run.classes)}). It is what every page answers with until
-you train your own, and `python -m trashnet evaluate released` prints its figures.
+{len(run.classes)} classes out ({", ".join(run.classes)}).
+It is what every page answers with until you train your own, and
+`python -m trashnet evaluate released` prints its figures.
 
-Made by `{command(run)}`, then `python -m trashnet robustness {run.id}` and
-`python -m tools.release {run.id}`.
+Made by
+
+    {command(run)}
+    python -m trashnet robustness RUN
+    python -m tools.release RUN
 
 ## How good it is
 
@@ -94,15 +100,15 @@ on which the model is sure.
 {per_class}
 
 On validation photos that were turned, cropped, blurred, relit, compressed or put before another
-background, accuracy falls from {percent(robust["plain"]["accuracy"])} to
-{percent(robust["mean_transformed"])} on average (`robustness.json` lists each change).
+background, accuracy falls from {percent(plain)} to {percent(changed)} on
+average (`robustness.json` lists each change).
 
 ## What it was trained on
 
 TrashNet (Gary Thung and Mindy Yang, 2016, MIT licence): 2,527 photos of one object each on a plain,
 light background. Six photos filed under two labels were left out. Photos of the same object are
-kept on one side: train {count(run, "train")}, validation {count(run, "validation")}, test
-{count(run, "test")}. The network starts from ImageNet weights (Apache-2.0; see
+kept on one side: train {train:,}, validation {validation:,}, test {test["n"]:,}.
+The network starts from ImageNet weights (Apache-2.0; see
 [`../assets/README.md`](../assets/README.md)); nothing else was used. {config.epochs} epochs.
 
 ## What it does not know
@@ -111,8 +117,7 @@ kept on one side: train {count(run, "train")}, validation {count(run, "validatio
   right than these figures say, and says "not sure" more often.
 - **Six classes.** What is none of them should come out as "not sure" or "unlike anything in
   training", and not always does.
-- **Trash is rare** ({whole["per_class"]["trash"]["support"]} photos), so its figures are the least
-  certain.
+- **Trash is rare** ({trash} photos), so its figures are the least certain.
 - **Labels are the authors'.** Some are arguable, a few are wrong (`docs/data.md`).
 
 MIT licence, as the rest of the project.
@@ -136,12 +141,6 @@ def percent(share: float) -> str:
 def interval(edges: list[float]) -> str:
     """Writes an interval of shares."""
     return f"{100 * edges[0]:.1f}–{100 * edges[1]:.1f}"
-
-
-def count(run: Run, split: str) -> str:
-    """Counts a split's photos."""
-    report: dict[str, Any] = run.evaluation()["splits"][split]
-    return f"{report['n']:,}"
 
 
 def main() -> None:
