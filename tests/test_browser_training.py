@@ -14,13 +14,13 @@ pytestmark = pytest.mark.browser
 
 __all__ = ["browser", "home"]  # the fixtures this journey asks for
 
-EPOCHS = 6
+EPOCHS = 30
 
 
 def start(visit: Visit) -> Run:
     """Starts a training of small pictures from the form."""
     visit.open("Training")
-    for label, value in (("Image size (pixels)", "32"), ("Epochs", str(EPOCHS))):
+    for label, value in (("Image size (pixels)", "48"), ("Epochs", str(EPOCHS))):
         visit.main.get_by_role("spinbutton", name=label).fill(value)
         visit.main.get_by_role("spinbutton", name=label).press("Tab")
     visit.main.get_by_role("button", name="Start", exact=True).click()
@@ -42,9 +42,9 @@ def drawn_epochs(page: Page) -> list[float]:
     """Returns the epochs of the validation accuracy's curve, as the browser drew it."""
     return page.evaluate(
         """() => [...document.querySelectorAll('.js-plotly-plot')]
-            .filter(plot => plot.layout.title.text.startsWith('Accuracy'))
-            .flatMap(plot => plot.data.filter(trace => trace.name === 'validation'))
-            .flatMap(trace => Array.from(trace._input ? trace._input.x : trace.x))"""
+            .filter(plot => (plot.layout.title?.text ?? '').includes('Accuracy'))
+            .flatMap(plot => plot._fullData.filter(trace => trace.name === 'validation'))
+            .flatMap(trace => Array.from(trace.x))"""
     )
 
 
@@ -74,6 +74,7 @@ def test_one_training_through_reload_second_tab_stop_and_resume(
         resume.click()
         finished = visit.main.get_by_test_id("stAlertContentSuccess")
         finished.wait_for(timeout=1000 * TRAINING_SECONDS)
+        other.open("Training")  # a tab refreshes by itself only while something is running
         expect(other.main.get_by_test_id("stAlertContentSuccess")).to_be_visible()
         after = run.epochs()
         assert after.epoch.tolist() == list(range(1, EPOCHS + 1))

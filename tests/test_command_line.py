@@ -187,13 +187,14 @@ def test_classify_gives_the_answers_that_are_stored(
     assert set(torn) == {"file", "error"} and "not a picture" in torn["error"]
     evaluation = training.run.evaluation()
     for answer, name in ((first, "a.jpg"), (last, "c.jpg")):
-        assert set(answer) == {"file", "label", "confidence", "probabilities", "sure"}
+        assert set(answer) == {"file", "label", "confidence", "probabilities", "sure", "familiar"}
         assert Path(answer["file"]) == folder / name
         p = probabilities(stored[chosen[name]], evaluation["temperature"])
         assert answer["probabilities"] == pytest.approx(dict(zip(CLASSES, p, strict=True)))
         assert answer["label"] == CLASSES[int(p.argmax())]
         assert answer["confidence"] == max(answer["probabilities"].values())
-        assert answer["sure"] is bool(answer["confidence"] >= evaluation["threshold"])
+        enough = answer["confidence"] >= evaluation["threshold"]
+        assert answer["sure"] is bool(enough and answer["familiar"])
 
 
 def test_no_answer_at_all_is_a_mistake(
@@ -223,7 +224,7 @@ def test_train_py_is_the_train_command(
             str(Path(__file__).resolve().parent.parent / "train.py"), run_name="__main__"
         )
     assert leaving.value.code == 2
-    assert capfd.readouterr().err == "epochs is -3; it must be between 1 and 1000.\n"
+    assert capfd.readouterr().err == "epochs is -3; it must be between 0 and 1000.\n"
 
 
 # ---------------------------------------------------------------- what a mistake says
@@ -272,7 +273,7 @@ MISTAKES = {
     "data --fetch --samples": "not allowed with argument",
     # settings
     "train --model resnet9000": "model is 'resnet9000'; it must be one of",
-    "train --epochs -3": "epochs is -3; it must be between 1 and 1000.",
+    "train --epochs -3": "epochs is -3; it must be between 0 and 1000.",
     "train --image-size 0": "image_size is 0; it must be between 32 and 512.",
     "train --batch-size 0": "batch_size is 0",
     "train --learning-rate nan": "learning_rate is nan",

@@ -15,7 +15,7 @@ from trashnet.predict import LiteModel
 
 log = logging.getLogger("trashnet")
 
-EXPORT_TOLERANCE = 0.01
+EXPORT_TOLERANCE = 0.02
 """Largest difference in a probability that the exported model may make on a real photo."""
 
 

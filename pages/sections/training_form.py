@@ -66,7 +66,7 @@ def render(photos: Photos) -> None:
     for name, value in TrainConfig.recipe(model).to_dict().items():
         st.session_state.setdefault(f"training_{name}", value)
     # Outside of the form, because they set all settings to a network's own recipe.
-    st.pills("Preset", list(PRESETS), key="training_preset", on_change=_use_preset)
+    st.pills("Preset", list(PRESETS), key="training_preset", on_change=_use_preset, wrap=True)
     model = st.selectbox(
         "Model", MODELS, key="training_model", on_change=_use_recipe, help=_help("model")
     )
@@ -150,7 +150,7 @@ def _widget(column: Any, name: str, photos: Photos) -> Any:
     if field.type is float and name != "learning_rate":
         step = 1.0 if name == "rotation" else 0.05
         return column.slider(label, low, high, step=step, **common)
-    style = {"format": "%.5f"} if name == "learning_rate" else {}
+    style = {"format": "%.5f", "step": 1e-4} if name == "learning_rate" else {}
     low = 1e-6 if name == "learning_rate" else low
     return column.number_input(label, low, high, **common, **style)
 

@@ -10,7 +10,7 @@ from pages.shared import loaders
 from pages.shared.page import page_link
 from trashnet.errors import PhotoError
 from trashnet.files import digest
-from trashnet.runs import RELEASED, Run
+from trashnet.runs import Run
 
 
 def pick_run(key: str, runs: list[Run]) -> Run:
@@ -23,14 +23,10 @@ def pick_run(key: str, runs: list[Run]) -> Run:
         )
         page_link("pages/2_Training.py", "Start a training", ":material/play_arrow:")
         st.stop()
-    chosen = st.selectbox(
-        "Run",
-        list(by_id),
-        key=key,
-        format_func=lambda name: run_label(by_id[name]),
-        bind="query-params",
-    )
-    return by_id[chosen]
+    # Its id as it is: what a choice is called is also what an address names it by.
+    chosen = by_id[st.selectbox("Run", list(by_id), key=key, bind="query-params")]
+    st.caption(describe_run(chosen))
+    return chosen
 
 
 def warn_of_samples(run: Run) -> None:
@@ -42,11 +38,11 @@ def warn_of_samples(run: Run) -> None:
         )
 
 
-def run_label(run: Run) -> str:
-    """Names a run by id, size, length and data."""
+def describe_run(run: Run) -> str:
+    """Says what a run is in half a line: network, size, length and data."""
     config, data = run.train_config, run.config["data"]["name"]
-    name = f"{run.id} · {config.model}" if run.path == RELEASED else run.id
-    return f"{name} · {config.image_size} px · {config.epochs} epochs · {data}"
+    epochs = f" · {config.epochs} epochs" if config.epochs else ""
+    return f"{config.model} · {config.image_size} px{epochs} · {data}"
 
 
 OUT_OF_FOLD = "out_of_fold"
