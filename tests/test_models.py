@@ -231,6 +231,15 @@ def test_fine_tuning_leaves_the_early_layers_as_they_are() -> None:
     assert {"block_04_expand", "block_16_project", "head", "logits"} <= changed
 
 
+@pytest.mark.parametrize(("blocks", "first"), [(0, "stem"), (1, "block_02"), (5, "block_06")])
+def test_as_many_blocks_stay_as_are_asked_for(blocks: int, first: str) -> None:
+    model = build_model("efficientnet_lite0", 48, 6, frozen_blocks=blocks)
+    trained = [layer.name for layer in model.layers if layer.weights and layer.trainable]
+    assert trained[0].startswith(first)
+    left = [layer.name for layer in model.layers if layer.weights and not layer.trainable]
+    assert all(name.startswith("stem") or int(name[6:8]) <= blocks for name in left)
+
+
 def test_frozen_features_leave_all_but_the_head_as_it_is() -> None:
     model = build_model("frozen_features", 48, 6)
     changed, unchanged = changed_by_a_step(model)

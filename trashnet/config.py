@@ -73,6 +73,9 @@ class TrainConfig:
     interpolation: float = _setting(
         1.0, "share of the trained weights in the mean with the pretrained ones (WiSE-FT)", 0.0, 1.0
     )
+    frozen_blocks: int = _setting(
+        3, "first blocks of efficientnet_lite0 that fine-tuning leaves as they are", 0, 16
+    )
     seed: int = _setting(0, "decides the split, the initial weights and every epoch", 0, 2**31 - 1)
     split: Split = _setting("object", "how photos are divided into train, validation and test")
     fold: int = _setting(0, "which fifth of the photos is the test set", 0, 4)

@@ -31,9 +31,6 @@ EFFICIENTNET_LITE0_STAGES = (
 )
 
 
-_EARLY = ("stem", "block_01", "block_02", "block_03")
-"""The layers that fine-tuning leaves as they are: edges and textures, at half of a step's cost."""
-
 _DOWNLOAD_SECONDS = 20
 """How long a download of weights may stand still."""
 
@@ -41,7 +38,9 @@ _CNN_BASELINE_SMALLEST = 22
 """Side of the smallest photo, in pixels, of which three convolutions and poolings leave one."""
 
 
-def build_model(name: str, image_size: int, num_classes: int, seed: int = 0) -> keras.Model:
+def build_model(
+    name: str, image_size: int, num_classes: int, seed: int = 0, frozen_blocks: int = 3
+) -> keras.Model:
     """Builds a network that has not seen the photos yet.
 
     Args:
@@ -49,6 +48,8 @@ def build_model(name: str, image_size: int, num_classes: int, seed: int = 0) -> 
         image_size: Side of the square input, in pixels.
         num_classes: Number of logits.
         seed: Decides the initial weights.
+        frozen_blocks: Blocks of efficientnet_lite0 that training leaves as they are, and with them
+            the stem: they see edges and textures. Three of them are half of a step's cost.
 
     Returns:
         `(n, image_size, image_size, 3) float32` in 0–255 → `(n, num_classes) float32` logits.
@@ -62,7 +63,9 @@ def build_model(name: str, image_size: int, num_classes: int, seed: int = 0) -> 
         return _cnn_baseline(image_size, num_classes)
     if name in ("efficientnet_lite0", "frozen_features"):
         backbone = efficientnet_lite0_backbone(image_size)
-        _freeze(backbone, lambda layer: layer.name.startswith(_EARLY))
+        early = tuple(f"block_{number:02d}" for number in range(1, frozen_blocks + 1))
+        if early:
+            _freeze(backbone, lambda layer: layer.name.startswith(("stem", *early)))
         if name == "frozen_features":
             backbone.trainable = False
         return _with_linear_head(backbone, num_classes)

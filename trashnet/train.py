@@ -441,7 +441,9 @@ def _linear_map(
 
 def compiled_model(config: TrainConfig, num_classes: int, steps: int) -> keras.Model:
     """Returns the configuration's network ready to train; `steps` are those of an epoch."""
-    model = build_model(config.model, config.image_size, num_classes, config.seed)
+    model = build_model(
+        config.model, config.image_size, num_classes, config.seed, config.frozen_blocks
+    )
     model.compile(
         keras.optimizers.Adam(_learning_rate(config, steps)),
         keras.losses.CategoricalCrossentropy(

@@ -31,7 +31,7 @@ MODEL_HELP = {
 }
 
 FIRST = ("epochs", "learning_rate", "image_size", "batch_size", "class_weights")
-SCHEDULE = ("schedule", "label_smoothing", "interpolation", "mixup")
+SCHEDULE = ("schedule", "frozen_blocks", "label_smoothing", "mixup", "interpolation")
 AUGMENTATION = (
     "horizontal_flip",
     "vertical_flip",
