@@ -232,3 +232,14 @@ def upload(visit: Visit, path: Path) -> str:
     headline.wait_for()
     visit.settle()
     return headline.inner_text()
+
+
+def fits_the_width(page: Page) -> bool:
+    """Whether nothing has to be scrolled sideways."""
+    return page.evaluate(
+        """() => {
+            const main = document.querySelector("[data-testid=stMain]");
+            return document.documentElement.scrollWidth <= innerWidth + 2
+                && main.scrollWidth <= main.clientWidth + 2;
+        }"""
+    )

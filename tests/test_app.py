@@ -23,6 +23,7 @@ from visiting import (
     open_page,
     pictures,
     run,
+    select,
     words,
 )
 
@@ -391,14 +392,6 @@ def click_cell(page: AppTest, true: str, predicted: str) -> None:
     (chart,) = [c for c in page.get("plotly_chart") if c.proto.id.endswith("evaluation_matrix")]
     selection = {"points": [{"customdata": [true, predicted]}], "point_indices": [0]}
     select(page, chart.proto.id, selection)
-
-
-def select(page: AppTest, widget: str, selection: dict[str, Any]) -> None:
-    """Sends the selection in a chart or table as a browser does, so that its callback runs."""
-    states = page._tree.get_widget_states()
-    states.widgets.add(id=widget, string_value=json.dumps({"selection": selection}))
-    page._run(states)
-    assert [e.value for e in page.exception] == []
 
 
 def test_a_click_on_a_cell_shows_its_photos(mistaken: Run) -> None:

@@ -13,6 +13,7 @@ from browsing import (
     Visit,
     answers_of,
     browser,
+    fits_the_width,
     home,
     photos,
     shown_files,
@@ -20,7 +21,7 @@ from browsing import (
     visiting,
 )
 from conftest import Training
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from trashnet.data import Photos
 from trashnet.runs import Run, list_runs
@@ -144,17 +145,6 @@ def test_from_the_photos_through_a_training_to_an_answer(
 
 
 # ---------------------------------------------------------------- on a phone, in the dark
-
-
-def fits_the_width(page: Page) -> bool:
-    """Whether nothing has to be scrolled sideways."""
-    return page.evaluate(
-        """() => {
-            const main = document.querySelector("[data-testid=stMain]");
-            return document.documentElement.scrollWidth <= innerWidth + 2
-                && main.scrollWidth <= main.clientWidth + 2;
-        }"""
-    )
 
 
 def test_on_a_phone_in_the_dark(

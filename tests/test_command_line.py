@@ -3,6 +3,7 @@
 import json
 import runpy
 import shutil
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from trashnet.data import Photos
 from trashnet.evaluate import probabilities
 from trashnet.files import write_json
 from trashnet.runs import new_run
+
+ROOT = Path(__file__).resolve().parent.parent
 
 CLASSES = ["cardboard", "glass", "metal", "paper", "plastic", "trash"]
 REPORT = {
@@ -195,6 +198,46 @@ def test_classify_gives_the_answers_that_are_stored(
         assert answer["confidence"] == max(answer["probabilities"].values())
         enough = answer["confidence"] >= evaluation["threshold"]
         assert answer["sure"] is bool(enough and answer["familiar"])
+
+
+def test_classify_reads_names_from_standard_input_and_answers_as_they_come(
+    training: Any, sample_photos: Photos
+) -> None:
+    arguments = [sys.executable, "-m", "trashnet", "classify", "-", "--run", training.run.path]
+    with subprocess.Popen(
+        list(map(str, arguments)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        text=True,
+    ) as process:
+        # More than are read ahead, so that the first answer can come before the last name.
+        files = sample_photos.files[:200]
+        process.stdin.writelines(f"{sample_photos.root / file}\n" for file in files)
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(str(sample_photos.root / files[0]))
+        assert process.poll() is None
+        process.stdin.close()
+        assert len(process.stdout.readlines()) == len(files) - 1
+    assert process.returncode == 0
+
+
+def test_export_writes_a_folder_and_says_what_it_checked(
+    training: Any, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    code, output, errors = command(
+        "export", training.run.path, "--format", "keras", "--output", folder, "--json"
+    )
+    assert code == 0, errors
+    said = json.loads(output)
+    assert (said["run"], said["format"], said["photos"]) == (training.run.id, "keras", 64)
+    assert set(said["files"]) == {path.name for path in folder.iterdir()}
+    keras_model = folder / "model.keras"
+    assert keras_model.read_bytes() == (training.run.path / "model.keras").read_bytes()
+    code, output, errors = command("export", training.run.path, "--output", folder)
+    assert (code, output) == (2, "") and is_one_sentence(errors)
 
 
 def test_no_answer_at_all_is_a_mistake(

@@ -22,9 +22,11 @@ LAYERS = [
     {"predict", "augmentation", "pipeline", "models", "tracking", "evaluate", "figures"},
     {
         "audit",
+        "batch",
         "explain",
         "checkpoint",
         "export",
+        "formats",
         "train",
         "measure",
         "robustness",
@@ -41,7 +43,7 @@ OWNERS = {
     "huggingface_hub": {"data", "hub"},
     "plotly": {"figures"},
     "tensorflow": {"augmentation", "pipeline", "export"},
-    "keras": {"models", "checkpoint", "export", "train"},
+    "keras": {"models", "checkpoint", "export", "formats", "train"},
 }
 """The modules of the package that may import what is heavy, optional or another's job."""
 
@@ -54,7 +56,7 @@ TENSORFLOW_MODULES = {
     "train",
     "measure",
 }
-MAY_START_TENSORFLOW = TENSORFLOW_MODULES | {"audit", "__main__"}
+MAY_START_TENSORFLOW = TENSORFLOW_MODULES | {"audit", "formats", "__main__"}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """How tests visit the pages through AppTest, and what a person reads there."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,14 @@ def metrics(page: AppTest) -> dict[str, Any]:
 def pictures(page: AppTest) -> list[str]:
     """Returns the alternative texts of the pictures on a page."""
     return [image.proto.imgs[0].alt for image in page.get("image")]
+
+
+def select(page: AppTest, widget: str, selection: dict[str, Any]) -> None:
+    """Sends the selection in a chart or table as a browser does, so that its callback runs."""
+    states = page._tree.get_widget_states()
+    states.widgets.add(id=widget, string_value=json.dumps({"selection": selection}))
+    page._run(states)
+    assert [e.value for e in page.exception] == []
 
 
 def is_sentence(text: str) -> bool:

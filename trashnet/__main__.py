@@ -1,5 +1,5 @@
 """Command line: `python -m trashnet data|audit|review|train|resume|stop|runs|evaluate|
-robustness|classify`.
+robustness|estimate|classify|export`.
 
 With `--json`, stdout is exactly one JSON document and everything else goes to stderr. A mistake
 of the person is one sentence on stderr and exit code 2.
@@ -8,9 +8,9 @@ of the person is one sentence on stderr and exit code 2.
 import argparse
 import contextlib
 import dataclasses
-import json
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -53,15 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
         # Libraries print too (the LiteRT converter does); stdout is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
             result = options.command(options, env)
+        show = printing.show_json if options.json else options.show
+        show(result)
     except TrashnetError as error:
         print(error, file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt:
         return 130
-    if options.json:
-        print(json.dumps(result, allow_nan=False))
-    else:
-        options.show(result)
     return 0
 
 
@@ -234,25 +232,31 @@ def _robustness(options: argparse.Namespace, env: Environment) -> dict[str, Any]
         return measure_and_store(run, photos.root, options.split, on_progress)
 
 
-def _classify(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
-    from trashnet.predict import Classifier, picture_paths
+def _classify(options: argparse.Namespace, env: Environment) -> Iterator[dict[str, Any]]:
+    from trashnet.batch import as_row, classify_each, named_photos
 
     run = _chosen_run(options.run, env)
-    classifier = Classifier(run, options.flips)
     drawn = ", which was trained on drawn sample pictures" if run.is_sample else ""
     logging.info("answered by %s%s", run.id, drawn)
-    paths = picture_paths(options.photo)
-    if not paths:
-        raise PhotoError(f"There are no pictures in {', '.join(options.photo)}.")
-    answers = []
-    for path in paths:
-        try:
-            answers.append({"file": str(path), **classifier.classify(path).to_dict()})
-        except PhotoError as error:
-            answers.append({"file": str(path), "error": str(error)})
-    if answers and all("error" in answer for answer in answers):
-        raise PhotoError(answers[0]["error"])
-    return answers
+    photos = named_photos(options.photo, sys.stdin.buffer)
+    rows = (as_row(*named) for named in classify_each(run, photos, options.flips))
+    failed = []
+    for row in rows:
+        if "error" not in row:
+            yield from (*failed, row)
+            break
+        failed.append(row)
+    else:  # not one answer is a mistake of the whole command
+        nothing = f"There are no pictures in {', '.join(options.photo)}."
+        raise PhotoError(failed[0]["error"] if failed else nothing)
+    yield from rows
+
+
+def _export(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    from trashnet.formats import export_run
+
+    run = runs.open_run(env.runs, options.run)
+    return export_run(run, options.format, Path(options.output or f"{run.id}-{options.format}"))
 
 
 def _chosen_run(name: str | None, env: Environment) -> runs.Run:
@@ -342,13 +346,22 @@ def _parser() -> argparse.ArgumentParser:
     robustness.add_argument("run", metavar="RUN", help="run id, directory, or released")
     robustness.add_argument("--split", default="validation", help="validation or test")
     classify = add("classify", _classify, printing.show_answers, "say what photos show")
-    classify.add_argument("photo", nargs="+", metavar="PATH", help="photo, or folder of photos")
+    classify.add_argument(
+        "photo",
+        nargs="+",
+        metavar="PATH",
+        help="photo, folder or zip of photos, pattern, or - for standard input",
+    )
     classify.add_argument(
         "--flips",
         action="store_true",
         help="answer with the mean of photo and mirror image (twice the time)",
     )
     classify.add_argument("--run", metavar="RUN", help="run to answer with (default: the latest)")
+    export = add("export", _export, printing.show_export, "take a run's model elsewhere")
+    export.add_argument("run", metavar="RUN", help="run id, directory, or released")
+    export.add_argument("--format", default="litert", help="litert, keras or onnx")
+    export.add_argument("--output", metavar="FOLDER", help="new folder (default: RUN-FORMAT)")
     return parser
 
 

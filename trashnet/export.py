@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from trashnet.errors import RunError
 from trashnet.evaluate import probabilities
-from trashnet.predict import LiteModel
+from trashnet.predict import EXPORT_TOLERANCE, LiteModel
 
 log = logging.getLogger("trashnet")
-
-EXPORT_TOLERANCE = 0.02
-"""Largest difference in a probability that the exported model may make on a real photo."""
 
 
 def to_litert(model: keras.Model) -> bytes:

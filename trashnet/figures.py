@@ -221,6 +221,29 @@ def probability_bars(probabilities: Mapping[str, float], classes: Sequence[str])
     return _finish(figure, None, grid="")
 
 
+def class_counts(counts: Mapping[str, int], classes: Sequence[str]) -> go.Figure:
+    """Draws how many photos were given each class as one bar, a part a class."""
+    colours = class_colours(classes)
+    figure = go.Figure()
+    for name, count in counts.items():
+        figure.add_bar(
+            x=[count],
+            y=[""],
+            orientation="h",
+            name=name,
+            marker_color=colours[name],
+            text=[f"{name} {count}" if count else ""],
+            textposition="inside",
+            insidetextanchor="middle",
+            hovertemplate=f"{name}: %{{x}} photos<extra></extra>",
+            showlegend=False,
+        )
+    figure.update_layout(barmode="stack", height=72)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return _finish(figure, None, grid="")
+
+
 def recall_bars(recall: Sequence[float], classes: Sequence[str]) -> go.Figure:
     """Draws each class's recall, the share of its photos that were recognised."""
     colours = class_colours(classes)

@@ -6,13 +6,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
-    Image,
-    UnidentifiedImageError,
-    features,
-)
+from PIL import Image, UnidentifiedImageError, features
+from pillow_heif import register_heif_opener
 
 from trashnet.errors import PhotoError
+
+register_heif_opener(thumbnails=False)  # Pillow reads everything else itself
 
 MAX_PIXELS = 64_000_000
 QUALITIES = ("brightness", "contrast", "sharpness", "saturation")
@@ -21,7 +20,7 @@ Source = str | Path | bytes | BinaryIO
 Floats = NDArray[np.float32]
 
 _JPEG = ("JPEG", "MPO")  # MPO, several JPEGs in one file, is opened as a JPEG
-_FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+_FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "HEIF"]
 _FORMATS += ["AVIF"] if features.check("avif") else []
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -115,7 +114,7 @@ def _decode(source: Source, longest: int | None = None) -> Image.Image:
     except UnidentifiedImageError as error:
         raise PhotoError(
             f"{name} is not a picture that can be read; "
-            "use JPEG, PNG, WebP, AVIF, BMP, GIF or TIFF."
+            "use JPEG, PNG, WebP, HEIC, AVIF, BMP, GIF or TIFF."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(

@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,9 +11,12 @@ from numpy.typing import NDArray
 
 from trashnet.errors import RunError
 from trashnet.evaluate import is_sure, probabilities
-from trashnet.neighbours import distance_to_training
+from trashnet.neighbours import NEAREST, distance_to_training, nearest
 from trashnet.photos import load_photo
 from trashnet.runs import Run
+
+EXPORT_TOLERANCE = 0.02
+"""Largest difference in a probability that a model's other form may make on a real photo."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,21 @@ class Prediction:
         }
 
 
+@dataclass(frozen=True)
+class Similar:
+    """A training photo that a photo is like.
+
+    Attributes:
+        file: As in the index, `glass/glass115.jpg`.
+        label: Its class.
+        distance: 1 less the cosine between the two embeddings.
+    """
+
+    file: str
+    label: str
+    distance: float
+
+
 class Classifier:
     """A finished run's model, loaded once; may be shared between threads.
 
@@ -62,12 +79,18 @@ class Classifier:
         run: The run whose model answers.
         flips: Whether to answer with the mean of a photo and its mirror image: twice the time,
             and no longer the stored answer.
+        threads: Threads that answer one photo; None is one a core.
+
+    Attributes:
+        model: Pixels to logits and feature map.
+        kernel: `(d, classes)` of the linear head, or None where the head is not linear.
+        image_size: Side of the square photos it takes, in pixels.
 
     Raises:
         RunError: The run has no exported model yet.
     """
 
-    def __init__(self, run: Run, flips: bool = False) -> None:
+    def __init__(self, run: Run, flips: bool = False, threads: int | None = None) -> None:
         evaluation = run.evaluation()  # uncalibrated answers are none
         self.classes = run.classes
         self.temperature = float(evaluation["temperature"])
@@ -76,11 +99,13 @@ class Classifier:
         self.distance_limit = float(evaluation["distance_limit"])
         predictions = run.predictions()
         train = predictions[predictions.split == "train"]
-        self.training_files = train.file.tolist()
+        self._files, self._labels = train.file.to_numpy(), train.label.to_numpy()
         self._training = np.stack(train.embedding.to_numpy())
         self._flips = flips
-        self._model = LiteModel(run.path / "model.tflite")
-        self.image_size = self._model.image_size
+        head = run.head()
+        self.kernel = None if head is None else head[0]
+        self.model = LiteModel(run.path / "model.tflite", threads)
+        self.image_size = self.model.image_size
 
     def classify(self, source: str | Path | bytes | BinaryIO) -> Prediction:
         """Answers for a photo.
@@ -92,10 +117,10 @@ class Classifier:
 
     def classify_pixels(self, pixels: NDArray[np.uint8]) -> Prediction:
         """Answers for a photo that `load_photo` has read at `image_size`."""
-        logits, feature_map = self._model(pixels)
+        logits, feature_map = self.model(pixels)
         embedding = self._projection(feature_map.mean(axis=(0, 1)))
         if self._flips:
-            logits = (logits + self._model(pixels[:, ::-1])[0]) / 2
+            logits = (logits + self.model(pixels[:, ::-1])[0]) / 2
         p = probabilities(logits, self.temperature)
         best = int(p.argmax())
         distance = float(distance_to_training(embedding[None], self._training)[0])
@@ -111,6 +136,14 @@ class Classifier:
             feature_map=feature_map,
         )
 
+    def similar(self, prediction: Prediction, count: int = NEAREST) -> list[Similar]:
+        """Returns the training photos that a classified photo is most like, the nearest first."""
+        rows, distances = nearest(prediction.embedding[None], self._training, count)
+        return [
+            Similar(str(self._files[row]), str(self._labels[row]), float(distance))
+            for row, distance in zip(rows[0], distances[0], strict=True)
+        ]
+
 
 class LiteModel:
     """A `model.tflite`: pixels in, logits and feature map out.
@@ -119,7 +152,7 @@ class LiteModel:
         RunError: The file is missing or no such model.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int | None = None) -> None:
         # Imported here: it loads a native library that pages without answers need not.
         from ai_edge_litert.interpreter import Interpreter
 
@@ -127,7 +160,7 @@ class LiteModel:
             raise RunError(f"The run {path.parent.name} has no model yet; let it finish first.")
         try:
             # Mapped from the file, not copied: several runs may be open at once.
-            self._interpreter = Interpreter(str(path), num_threads=os.cpu_count())
+            self._interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise RunError(f"{path} is not a readable LiteRT model ({error}).") from error
@@ -150,16 +183,3 @@ class LiteModel:
             self._interpreter.invoke()
             logits = self._interpreter.get_tensor(self._logits)[0]
             return logits, self._interpreter.get_tensor(self._feature_map)[0]
-
-
-def picture_paths(paths: Iterable[str]) -> list[Path]:
-    """Expands folders into the pictures below them; other paths are taken as they are."""
-    from trashnet.archive import is_picture_name
-
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if is_picture_name(p.name))
-        else:
-            found.append(path)
-    return found

@@ -1,8 +1,9 @@
 """What the command line shows a person: results in words, and bars while they wait."""
 
 import contextlib
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
@@ -137,11 +138,35 @@ def show_runs(result: list[dict[str, Any]]) -> None:
         )
 
 
-def show_answers(result: list[dict[str, Any]]) -> None:
-    """Prints one line a photo."""
+def show_answers(result: Iterable[dict[str, Any]]) -> None:
+    """Prints one line a photo, as the answers come."""
     for answer in result:
         if "error" in answer:
-            print(f"{answer['file']}: {answer['error']}")
+            line = f"{answer['file']}: {answer['error']}"
         else:
             unsure = "" if answer["sure"] else "  (not sure)"
-            print(f"{answer['file']}: {answer['label']} {answer['confidence']:.1%}{unsure}")
+            line = f"{answer['file']}: {answer['label']} {answer['confidence']:.1%}{unsure}"
+        print(line, flush=True)
+
+
+def show_export(result: dict[str, Any]) -> None:
+    """Prints what was written and how it was checked."""
+    print(f"{result['run']} as {result['format']} in {result['folder']}:")
+    for file in result["files"]:
+        print(f"  {file}")
+    print(
+        f"checked on {result['photos']} {result['of']}: largest difference in a probability "
+        f"{result['difference']:.1g}"
+    )
+
+
+def show_json(result: Any) -> None:
+    """Prints one JSON document; of an iterator, an array that grows as its rows come."""
+    if not isinstance(result, Iterator):
+        print(json.dumps(result, allow_nan=False))
+        return
+    before = "["
+    for row in result:
+        print(before, json.dumps(row, allow_nan=False), sep="", end="", flush=True)
+        before = ",\n"
+    print("[]" if before == "[" else "]")

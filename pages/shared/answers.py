@@ -1,44 +1,39 @@
-"""An answer for one photo: the photo, the class, and how sure the model is."""
+"""An answer for one photo: the class, how sure the model is, and why."""
 
-import io
-
+import numpy as np
 import streamlit as st
-from PIL import Image
+from numpy.typing import NDArray
 
 from pages.shared import loaders
+from pages.shared.widgets import photo_grid
 from trashnet.errors import TrashnetError
+from trashnet.explain import overlay
 from trashnet.figures import probability_bars
-from trashnet.photos import thumbnail
+from trashnet.photos import load_photo, thumbnail
+from trashnet.predict import Prediction, Similar
 from trashnet.runs import Run
 
 KNOWS = (
     "The model knows one kind of photo: a single object on a plain, light background. "
     "Nothing you upload is kept."
 )
+SIDE = 360
+"""Width of the photo beside its answer, in pixels; a phone shows it as wide as it is."""
 
 
 def render_answer(run: Run, content: bytes, key: str) -> None:
     """Answers for an uploaded photo, or says in a sentence why it cannot."""
     try:
-        prediction = loaders.classifier(run).classify(content)
-        picture = thumbnail(content, 640)
+        prediction = loaders.answer(run, content)
+        picture = load_photo(thumbnail(content, 2 * SIDE))
     except TrashnetError as error:
         st.error(str(error), icon=":material/broken_image:")
         return
-    left, right = st.columns([2, 3], vertical_alignment="center")
-    wide = Image.open(io.BytesIO(picture)).width
-    left.image(picture, width=min(wide, 360), alt="the photo you uploaded")
+    _render_words(prediction)  # above the photo: on a phone, one screen holds the answer
+    left, right = st.columns([2, 3])
+    with left:
+        st.fragment(_render_map)(run, content, picture, prediction.label, key)
     with right:
-        if prediction.sure:
-            st.subheader(f"{prediction.label.capitalize()}, {prediction.confidence:.0%}")
-        else:
-            st.subheader(f"Not sure; perhaps {prediction.label}, {prediction.confidence:.0%}")
-            st.caption(
-                "Try another angle, one object at a time, or a plain background."
-                if prediction.familiar
-                else "This picture is unlike anything in training, so the answer is a guess. Try a "
-                "photo of one piece of waste on a plain background."
-            )
         st.plotly_chart(
             probability_bars(prediction.probabilities, run.classes),
             key=f"{key}_bars",
@@ -46,3 +41,50 @@ def render_answer(run: Run, content: bytes, key: str) -> None:
             alt="Probability of each class",
         )
         st.caption(f"{KNOWS} Answered by {run.id}.")
+    render_similar(run, loaders.classifier(run).similar(prediction))
+
+
+def _render_words(prediction: Prediction) -> None:
+    if prediction.sure:
+        st.subheader(f"{prediction.label.capitalize()}, {prediction.confidence:.0%}")
+        return
+    st.subheader(f"Not sure; perhaps {prediction.label}, {prediction.confidence:.0%}")
+    st.caption(
+        "Try another angle, one object at a time, or a plain background."
+        if prediction.familiar
+        else "This picture is unlike anything in training, so the answer is a guess. Try a "
+        "photo of one piece of waste on a plain background."
+    )
+
+
+def _render_map(run: Run, content: bytes, picture: NDArray[np.uint8], label: str, key: str) -> None:
+    """Draws the photo under the map of what spoke for the class."""
+    place = st.container()  # the photo first, then what changes it
+    opacity = st.slider(
+        f"What spoke for {label}",
+        0,
+        100,
+        40,
+        step=5,
+        format="%d %%",
+        key=f"{key}_opacity",
+        help="How much of the map lies over the photo: yellow spoke most for the answer, dark "
+        "did not.",
+    )
+    alt = "the photo you uploaded"
+    if opacity:
+        picture = overlay(picture, loaders.evidence(run, content, label), opacity / 100)
+        alt += f", and where it looks like {label}"
+    place.image(picture, width=min(picture.shape[1], SIDE), alt=alt)
+
+
+def render_similar(run: Run, similar: list[Similar]) -> None:
+    """Draws the training photos that a photo is most like, or names them."""
+    st.markdown("**The training photos it is most like**")
+    root = loaders.photo_root(run)
+    if all((root / s.file).is_file() for s in similar):
+        captions = [f"**{s.label}**  \n{s.file.split('/')[-1]}" for s in similar]
+        photo_grid(root, [s.file for s in similar], captions, width=110)
+        return
+    st.markdown(" · ".join(f"**{s.label}** `{s.file.split('/')[-1]}`" for s in similar))
+    st.caption("The photos themselves are not on this machine.")

@@ -1,10 +1,16 @@
 """Cached ways from files to what pages show. A cache is keyed by the files it was read from."""
 
+import hashlib
+import io
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from trashnet.compare import Comparison, compare
 from trashnet.config import Environment, environment
@@ -17,12 +23,16 @@ from trashnet.data import (
     use_samples,
 )
 from trashnet.errors import TrashnetError
+from trashnet.explain import explain
 from trashnet.files import Progress
 from trashnet.index import known_groups, make_index, review_of
 from trashnet.photos import thumbnail
-from trashnet.predict import Classifier
+from trashnet.predict import Classifier, Prediction
 from trashnet.review import Decision
 from trashnet.runs import RELEASED, Run, list_runs
+from trashnet.samples import SAMPLE_CLASSES, draw_sample
+
+Result = TypeVar("Result")
 
 
 def env() -> Environment:
@@ -228,3 +238,67 @@ def classifier(run: Run) -> Classifier:
 @st.cache_resource(max_entries=4, show_spinner="Loading the model")
 def _classifier(path: str, mtime: int) -> Classifier:
     return Classifier(Run(Path(path)))
+
+
+_REMEMBERED = 48
+"""Answers and maps that a visit keeps, at most a quarter of a megabyte each."""
+
+
+def answer(run: Run, content: bytes) -> Prediction:
+    """Returns a model's answer for an upload.
+
+    Raises:
+        TrashnetError: It is no picture, or the run has no model.
+    """
+    return _remembered("answer", run, content, lambda: classifier(run).classify(content))
+
+
+def evidence(run: Run, content: bytes, label: str) -> NDArray[np.float32]:
+    """Returns the map of what spoke for a class in an upload, `(h, w)`."""
+    said = answer(run, content)
+    return _remembered(
+        f"evidence for {label}",
+        run,
+        content,
+        lambda: explain(classifier(run), content, label, said),
+    )
+
+
+def _remembered(what: str, run: Run, content: bytes, work: Callable[[], Result]) -> Result:
+    """Works something out once a visit; what visitors send leaves no trace in a shared cache."""
+    stamp = (run.path / "evaluation.json").stat().st_mtime_ns
+    key = (what, str(run.path), stamp, hashlib.sha256(content).digest())
+    kept: dict[Any, Result] = st.session_state.setdefault("answers", {})
+    if key not in kept:
+        kept[key] = work()
+        while len(kept) > _REMEMBERED:
+            del kept[next(iter(kept))]
+    return kept[key]
+
+
+@st.cache_resource(show_spinner=False)
+def batch_turn() -> threading.Lock:
+    """Returns what a batch holds while it is answered: one at a time, single photos go between."""
+    return threading.Lock()
+
+
+def examples(run: Run) -> dict[str, bytes]:
+    """Returns a picture of each class that a run was not trained on, by what to call it."""
+    root, found = photo_root(run), {}
+    table = predictions(run)
+    for label in run.classes:
+        files = table.file[(table.split == "test") & (table.label == label)]
+        path = root / files.iloc[0] if len(files) else None
+        if path is not None and path.is_file():
+            found[label] = path.read_bytes()
+    return found or _drawn_examples()
+
+
+@st.cache_data(show_spinner=False)
+def _drawn_examples() -> dict[str, bytes]:
+    found = {}
+    for label in SAMPLE_CLASSES:
+        file = io.BytesIO()
+        draw_sample(label, seed=7).save(file, "JPEG", quality=90)
+        found[label] = file.getvalue()
+    return found

@@ -1,0 +1,149 @@
+"""Classify, many photos: a table that fills as the answers come, and what to take along."""
+
+import base64
+import json
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared import loaders
+from pages.shared.answers import KNOWS, render_answer
+from trashnet.batch import Named, as_row, classify_each
+from trashnet.errors import PhotoError
+from trashnet.figures import class_counts
+from trashnet.photos import thumbnail
+from trashnet.runs import Run
+
+_THUMB = 96
+
+
+def render(run: Run, photos: list[Named]) -> None:
+    """Answers many photos under a bar; what is answered survives a reload of the script."""
+    rows = _rows_of(run, photos)
+    if len(rows) < len(photos) and not st.session_state["classify_stopped"]:
+        _answer_the_rest(run, photos, rows)
+    if len(rows) < len(photos):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Stopped after {len(rows):,} of {len(photos):,} photos.")
+            st.button("Go on", key="classify_go_on", on_click=_set_stopped, args=(False,))
+    if rows:
+        _render_summary(run, rows)
+        _render_table(run, photos, rows)
+
+
+def _rows_of(run: Run, photos: list[Named]) -> list[dict[str, Any]]:
+    """The answers so far to exactly these photos by this run; other photos begin anew."""
+    about = (str(run.path), tuple((name, hash(content)) for name, content in photos))
+    if st.session_state.get("classify_about") != about:
+        st.session_state["classify_about"] = about
+        st.session_state["classify_rows"] = []
+        st.session_state["classify_stopped"] = False
+    return st.session_state["classify_rows"]
+
+
+def _set_stopped(stopped: bool) -> None:
+    st.session_state["classify_stopped"] = stopped
+
+
+def _answer_the_rest(run: Run, photos: list[Named], rows: list[dict[str, Any]]) -> None:
+    stop, bar = st.empty(), st.progress(0.0)
+    # Pressing it starts the script anew, which ends the loop below; the answers are kept.
+    stop.button(
+        "Stop", icon=":material/stop:", key="classify_stop", on_click=_set_stopped, args=(True,)
+    )
+    with loaders.batch_turn():
+        for name, answer in classify_each(run, photos[len(rows) :]):
+            content = photos[len(rows)][1]
+            rows.append({"thumbnail": _data_url(content), **as_row(name, answer)})
+            bar.progress(len(rows) / len(photos), f"{len(rows):,} of {len(photos):,} photos")
+    bar.empty()
+    stop.empty()
+
+
+def _data_url(content: Any) -> str | None:
+    try:
+        small = thumbnail(content, _THUMB) if isinstance(content, bytes) else None
+    except PhotoError:
+        small = None
+    return small and f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
+
+
+def _render_summary(run: Run, rows: list[dict[str, Any]]) -> None:
+    answered = [row for row in rows if "error" not in row]
+    sure = sum(row["sure"] for row in answered)
+    failed = len(rows) - len(answered)
+    text = f"**{len(answered):,} photos answered, {sure:,} of them surely.**"
+    st.markdown(text + (f" {failed} could not be read." if failed else ""))
+    if answered:
+        counts = pd.Series([row["label"] for row in answered]).value_counts()
+        st.plotly_chart(
+            class_counts({c: int(counts.get(c, 0)) for c in run.classes}, run.classes),
+            key="classify_counts",
+            config={"displayModeBar": False},
+            alt="How many photos were given each class",
+        )
+
+
+def _render_table(run: Run, photos: list[Named], rows: list[dict[str, Any]]) -> None:
+    table = pd.DataFrame(rows).reindex(
+        columns=["thumbnail", "file", "label", "confidence", "sure", "error"]
+    )
+    table["confidence"] *= 100
+    if table.error.isna().all():
+        table = table.drop(columns="error")
+    st.caption("Choose a row to see its photo and why; a column's head sorts.")
+    event = st.dataframe(
+        table,
+        key="classify_table",
+        hide_index=True,
+        row_height=56,
+        on_select="rerun",
+        selection_mode="single-row",
+        placeholder="–",
+        column_config={
+            "thumbnail": st.column_config.ImageColumn("photo", width="small"),
+            "confidence": st.column_config.ProgressColumn(
+                format="%.0f %%", min_value=0, max_value=100
+            ),
+        },
+    )
+    plain = [{k: v for k, v in row.items() if k != "thumbnail"} for row in rows]
+    with st.container(horizontal=True):
+        st.download_button(
+            "CSV",
+            lambda: as_csv(plain),
+            file_name="answers.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            key="classify_csv",
+            on_click="ignore",
+        )
+        st.download_button(
+            "JSON",
+            lambda: json.dumps(plain, indent=1),
+            file_name="answers.json",
+            mime="application/json",
+            icon=":material/download:",
+            key="classify_json",
+            on_click="ignore",
+        )
+    st.caption(f"{KNOWS} Answered by {run.id}.")
+    for number in event["selection"]["rows"]:
+        content = photos[number][1]
+        if number < len(rows) and isinstance(content, bytes):
+            with st.container(border=True):
+                render_answer(run, content, "classify_chosen")
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """Returns answers as CSV, a column for each class's probability."""
+    flat = [
+        {k: v for k, v in row.items() if k != "probabilities"}
+        | {f"p_{c}": p for c, p in row.get("probabilities", {}).items()}
+        for row in rows
+    ]
+    table = pd.DataFrame(flat)
+    # A spreadsheet would run a name that begins like a formula.
+    table["file"] = table.file.where(~table.file.str.match(r"[=+\-@\t\r]"), "'" + table.file)
+    return table.to_csv(index=False)

@@ -1,0 +1,91 @@
+"""A model that leaves answers as it did here."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from conftest import Training
+from PIL import Image
+from visiting import is_sentence
+
+from trashnet.data import Photos
+from trashnet.errors import ConfigError, RunError
+from trashnet.formats import FORMATS, export_run
+from trashnet.predict import Classifier
+from trashnet.runs import RELEASED, Run
+
+
+@pytest.fixture(scope="module")
+def run(training: Training) -> Run:
+    return training.run
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_run_is_exported_with_what_feeds_it(kind: str, run: Run, tmp_path: Path) -> None:
+    done = export_run(run, kind, tmp_path / "mine")
+    assert done["photos"] == 64 and done["of"] == "photos with stored answers"
+    assert 0 <= done["difference"] < 0.005
+    expected = ["README.md", "labels.txt", FORMATS[kind], "preprocessing.json"]
+    assert done["files"] == sorted(expected)
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == sorted(expected)
+    assert (tmp_path / "mine" / "labels.txt").read_text().split() == list(run.classes)
+    feed = json.loads((tmp_path / "mine" / "preprocessing.json").read_text())
+    assert feed["image_size"] == run.train_config.image_size
+    assert feed["temperature"] == run.evaluation()["temperature"]
+
+
+def test_an_onnx_model_answers_as_is_written_beside_it(
+    run: Run, sample_photos: Photos, tmp_path: Path
+) -> None:
+    """Fed by its README alone, without this package."""
+    export_run(run, "onnx", tmp_path / "mine")
+    session = onnxruntime.InferenceSession(tmp_path / "mine" / "model.onnx")
+    labels = (tmp_path / "mine" / "labels.txt").read_text().split()
+    feed = json.loads((tmp_path / "mine" / "preprocessing.json").read_text())
+    ours = Classifier(run)
+    for file in sample_photos.files[::50]:
+        with Image.open(sample_photos.root / file) as photo:
+            side = feed["image_size"]
+            square = photo.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+        pixels = np.asarray(square, np.float32)[None]
+        logits = session.run(["logits"], {"photos": pixels})[0][0] / feed["temperature"]
+        p = np.exp(logits - logits.max())
+        expected = ours.classify(sample_photos.root / file).probabilities
+        assert dict(zip(labels, p / p.sum(), strict=True)) == pytest.approx(expected, abs=0.002)
+
+
+def test_the_shipped_model_is_exported_without_its_photos(tmp_path: Path) -> None:
+    done = export_run(Run(RELEASED), "onnx", tmp_path / "shipped")
+    assert done["of"] == "pictures of noise" and done["difference"] < 1e-4
+    with pytest.raises(RunError, match=r"keeps no model\.keras"):
+        export_run(Run(RELEASED), "keras", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_export_that_answers_otherwise_is_not_written(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / run.id)
+    changed = Run(tmp_path / run.id)
+    table = changed.predictions()
+    table["logits"] = [logits[::-1].copy() for logits in table.logits]
+    table.to_parquet(changed.path / "predictions.parquet", index=False)
+    with pytest.raises(RunError, match="differs by .* nothing was written"):
+        export_run(changed, "litert", tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("mistake", ["format", "folder", "packages"])
+def test_a_mistake_in_exporting_is_said(
+    mistake: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"format": "it must be litert", "folder": "exists already", "packages": "onnx.txt"}
+    if mistake == "folder":
+        (tmp_path / "mine").mkdir()
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    kind = "torch" if mistake == "format" else "onnx"
+    with pytest.raises(ConfigError, match=said[mistake]) as caught:
+        export_run(run, kind, tmp_path / "mine")
+    assert is_sentence(str(caught.value))
