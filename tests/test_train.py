@@ -22,6 +22,7 @@ from conftest import Training
 from filelock import FileLock
 from PIL import Image
 from sklearn.metrics import f1_score, log_loss
+from visiting import is_sentence
 
 from trashnet import runs, train
 from trashnet.checkpoint import Checkpoint
@@ -737,6 +738,29 @@ def test_a_killed_process_reads_as_lost_and_can_be_resumed(
     train_and_evaluate(run, env)
     assert run.is_finished
     # Another process, the same numbers.
+    pd.testing.assert_frame_equal(numbers(run), numbers(trained), check_exact=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+def test_no_space_for_a_checkpoint_leaves_the_one_before(
+    start: Start, env: Environment, trained: Run
+) -> None:
+    import resource
+
+    process, run = start("--epochs", "3", "--image-size", "32")
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    process.communicate(timeout=120)
+    assert process.returncode == 2
+    status = run.status()
+    assert status.state == "failed" and is_sentence(status.error)
+    assert "File too large" in status.error and "free some space" in status.error
+    kept = read_json(run.path / "checkpoint/state.json")["epoch"]
+    assert kept == status.epoch >= 1
+    assert (run.path / f"checkpoint/epoch-{kept:04d}.keras").exists()
+    assert not list((run.path / "checkpoint").glob(".*"))  # nothing half written is left
+
+    train_and_evaluate(run, env)  # without the limit
+    assert run.is_finished
     pd.testing.assert_frame_equal(numbers(run), numbers(trained), check_exact=True)
 
 

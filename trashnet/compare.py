@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from trashnet.errors import RunError
 from trashnet.runs import Run
@@ -66,6 +65,8 @@ def compare(one: Run, two: Run) -> Comparison:
     first = int((table.one_right & ~table.two_right).sum())
     second = int((~table.one_right & table.two_right).sum())
     discordant = first + second
+    from scipy.stats import binomtest  # as in `trashnet.evaluate`
+
     p_value = float(binomtest(first, discordant).pvalue) if discordant else 1.0
     return Comparison(table, p_value)
 

@@ -13,7 +13,10 @@ OCCLUSION_GRID = 8
 """Patches along each side that are covered one after the other."""
 
 # Dark violet, red, orange, pale yellow: ever lighter, so that it reads without colour, too.
-_HEAT = np.array([[42, 8, 82], [138, 28, 102], [214, 62, 64], [249, 146, 40], [250, 240, 150]])
+_STOPS = np.array([[42, 8, 82], [138, 28, 102], [214, 62, 64], [249, 146, 40], [250, 240, 150]])
+_HEAT = np.stack(
+    [np.interp(np.linspace(0, len(_STOPS) - 1, 256), range(len(_STOPS)), c) for c in _STOPS.T], -1
+).astype(np.uint8)
 
 
 def explain(
@@ -106,7 +109,5 @@ def overlay(
     share = np.clip(evidence / max(highest, 1e-9), 0, 1).astype(np.float32)
     height, width = photo.shape[:2]
     smooth = Image.fromarray(share).resize((width, height), Image.Resampling.BICUBIC)
-    place = np.clip(np.asarray(smooth), 0, 1) * (len(_HEAT) - 1)
-    stops = np.arange(len(_HEAT))
-    heat = np.stack([np.interp(place, stops, channel) for channel in _HEAT.T], axis=-1)
-    return np.rint((1 - opacity) * photo + opacity * heat).astype(np.uint8)
+    heat = _HEAT[np.rint(255 * np.clip(np.asarray(smooth), 0, 1)).astype(np.uint8)]
+    return np.asarray(Image.blend(Image.fromarray(photo), Image.fromarray(heat), opacity))

@@ -97,7 +97,7 @@ class Classifier:
         self.threshold = float(evaluation["threshold"])
         self._projection = run.projection()  # an older version's run has no limit, either
         self.distance_limit = float(evaluation["distance_limit"])
-        predictions = run.predictions()
+        predictions = run.predictions(["file", "split", "label", "embedding"])
         train = predictions[predictions.split == "train"]
         self._files, self._labels = train.file.to_numpy(), train.label.to_numpy()
         self._training = np.stack(train.embedding.to_numpy())

@@ -191,14 +191,17 @@ class Run:
             raise RunError(f"The run {self.id} has no evaluation yet; let it finish first.")
         return evaluation
 
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self, columns: list[str] | None = None) -> pd.DataFrame:
         """Returns one row a photo: file, split, label, logits and embedding (arrays).
+
+        Args:
+            columns: Those to read; None reads all.
 
         Raises:
             RunError: The run has no predictions, or they cannot be read.
         """
         try:
-            return pd.read_parquet(self.path / "predictions.parquet")
+            return pd.read_parquet(self.path / "predictions.parquet", columns=columns)
         except (OSError, ValueError) as error:
             raise RunError(
                 f"The run {self.id} has no predictions yet; let it finish first."

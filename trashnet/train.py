@@ -100,6 +100,13 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
     except TrashnetError as error:
         leave("failed", str(error))
         raise
+    except OSError as error:  # a full disk, a quota, a disk that went away
+        said = (
+            f"The run could not be written or read ({error.strerror or error}); free some space "
+            "and resume it, the epochs before are kept."
+        )
+        leave("failed", said)
+        raise RunError(said) from error
     except BaseException as error:
         leave("failed", f"{type(error).__name__}: {error}".splitlines()[0])
         raise

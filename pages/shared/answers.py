@@ -75,7 +75,7 @@ def _render_map(run: Run, content: bytes, picture: NDArray[np.uint8], label: str
     if opacity:
         picture = overlay(picture, loaders.evidence(run, content, label), opacity / 100)
         alt += f", and where it looks like {label}"
-    place.image(picture, width=min(picture.shape[1], SIDE), alt=alt)
+    place.image(picture, width=min(picture.shape[1], SIDE), alt=alt, output_format="JPEG")
 
 
 def render_similar(run: Run, similar: list[Similar]) -> None:
