@@ -185,6 +185,22 @@ def test_a_process_that_does_not_stop_is_ended_and_its_epochs_are_kept(
         deaf.kill()
 
 
+def test_ten_tabs_watch_a_training_that_goes_on_undisturbed(
+    samples: Photos, env: Environment
+) -> None:
+    begun = new_run(env.runs, TrainConfig(epochs=6, image_size=32, tracking="off"), samples)
+    runs.start(begun, env)
+    tabs = [open_page("Training") for _ in range(10)]
+    end = time.monotonic() + 240
+    while begun.status().is_active and time.monotonic() < end:
+        for tab in tabs:
+            assert begun.id in words(run(tab))
+    assert begun.status().state == "finished"
+    assert begun.epochs().epoch.tolist() == list(range(1, 7))
+    for tab in tabs:
+        assert [s.value for s in run(tab).success if "test photos right" in s.value]
+
+
 def test_the_log_and_the_learning_rate_can_be_looked_at(samples: Photos, env: Environment) -> None:
     begun = new_run(env.runs, TrainConfig(epochs=4), samples)
     epoch = {"kind": "epoch", "loss": 1.5, "accuracy": 0.4, "val_loss": 1.4, "val_accuracy": 0.5}

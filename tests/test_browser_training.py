@@ -17,10 +17,10 @@ __all__ = ["browser", "home"]  # the fixtures this journey asks for
 EPOCHS = 30
 
 
-def start(visit: Visit, epochs: int = EPOCHS) -> Run:
+def start(visit: Visit) -> Run:
     """Starts a training of small pictures from the form."""
     visit.open("Training")
-    for label, value in (("Image size (pixels)", "48"), ("Epochs", str(epochs))):
+    for label, value in (("Image size (pixels)", "48"), ("Epochs", str(EPOCHS))):
         visit.main.get_by_role("spinbutton", name=label).fill(value)
         visit.main.get_by_role("spinbutton", name=label).press("Tab")
     visit.main.get_by_role("button", name="Start", exact=True).click()
@@ -83,22 +83,3 @@ def test_one_training_through_reload_second_tab_stop_and_resume(
         assert drawn_epochs(visit.page) == list(range(1, EPOCHS + 1))
         visit.check()
         other.check()
-
-
-def test_ten_tabs_watch_one_training(browser: Browser, home: Path, sample_photos: Photos) -> None:
-    with visiting(browser, home, sample_photos.root) as visit:
-        run = start(visit, epochs=1000)  # it lasts until it is stopped, however slow the tabs
-        wait_for_epoch(visit.page, run, 1)
-        tabs = [Visit(visit.page.context.new_page(), visit.url, visit.home) for _ in range(9)]
-        for tab in tabs:
-            tab.listen()
-            tab.open("Training")
-            expect(tab.main.get_by_role("heading", name=run.id)).to_be_visible()
-        tabs.append(visit)
-        seen = run.status().epoch
-        wait_for_epoch(visit.page, run, seen + 1)
-        tabs[0].main.get_by_role("button", name="Stop").click()
-        for tab in tabs:
-            expect(tab.main.get_by_role("button", name="Resume")).to_be_visible()
-            tab.check()
-        assert run.status().state == "stopped"

@@ -36,12 +36,23 @@ def render() -> None:
         return
     chosen = st.session_state.get("training_run")
     run = next((r for r in runs if r.id == chosen), None) or loaders.active_run() or runs[0]
-    refresh = REFRESH_SECONDS if run.status().is_active else None
-    st.fragment(_render_run, run_every=refresh)(run)
+    active = run.status().is_active
+    st.fragment(_render_state, run_every=REFRESH_SECONDS if active else None)(run)
+    # Figures cost more than a bar, and there is nothing new to draw before the next epoch.
+    st.fragment(_render_epochs, run_every=_epoch_refresh(run) if active else None)(run)
+    _render_result(run)
     run_notes.render(run)  # outside, so that no refresh disturbs what is being typed
 
 
-def _render_run(run: Run) -> None:
+def _epoch_refresh(run: Run) -> float:
+    """Seconds between two looks for a new epoch: about two an epoch."""
+    epochs = run.epochs()
+    seconds = epochs.seconds.dropna() if "seconds" in epochs else []
+    return min(30.0, max(REFRESH_SECONDS, seconds.median() / 2)) if len(seconds) else 5.0
+
+
+def _render_state(run: Run) -> None:
+    """Draws name, buttons and progress."""
     status, config = run.status(), run.train_config
     was_active = st.session_state.get("training_was_active") == run.id
     st.session_state["training_was_active"] = run.id if status.is_active else None
@@ -51,9 +62,9 @@ def _render_run(run: Run) -> None:
         name = about(run).title or run.id
         st.subheader(f"{STATE_ICONS[status.state]} {name}", width="stretch")
         _render_buttons(run)
-    rows = run.metrics()
-    tick = rows[-1] if rows and rows[-1]["kind"] == "tick" else None
     if status.is_active:
+        rows = run.metrics()
+        tick = rows[-1] if rows and rows[-1]["kind"] == "tick" else None
         _render_progress(run, tick, rows)
     else:
         st.caption(
@@ -62,11 +73,15 @@ def _render_run(run: Run) -> None:
         )
     if status.error:
         st.error(status.error, icon=":material/error:")
+
+
+def _render_epochs(run: Run) -> None:
+    """Draws the curves and what the latest epoch knows."""
     epochs = run.epochs()
     one, two = st.columns(2)
     for column, metric in ((one, "loss"), (two, "accuracy")):
         column.plotly_chart(
-            training_curves(epochs, metric, config.epochs),
+            training_curves(epochs, metric, run.train_config.epochs),
             key=f"training_{metric}",
             config={"displayModeBar": False},
             alt=f"{metric} per epoch, train and validation",
@@ -74,15 +89,19 @@ def _render_run(run: Run) -> None:
     if len(epochs):
         _render_latest_epoch(run, epochs.iloc[-1])
     _render_details(run, epochs)
-    if run.is_finished:
-        report = run.evaluation()["splits"]["test"]
-        low, high = report["accuracy_interval"]
-        st.success(
-            f"Finished: {report['accuracy']:.1%} of {report['n']} test photos right "
-            f"(95 % interval {low:.1%} to {high:.1%}).",
-            icon=":material/check_circle:",
-        )
-        page_link("pages/3_Evaluation.py", "See where it fails", ":material/monitoring:")
+
+
+def _render_result(run: Run) -> None:
+    if not run.is_finished:
+        return
+    report = run.evaluation()["splits"]["test"]
+    low, high = report["accuracy_interval"]
+    st.success(
+        f"Finished: {report['accuracy']:.1%} of {report['n']} test photos right "
+        f"(95 % interval {low:.1%} to {high:.1%}).",
+        icon=":material/check_circle:",
+    )
+    page_link("pages/3_Evaluation.py", "See where it fails", ":material/monitoring:")
 
 
 def _render_latest_epoch(run: Run, epoch: pd.Series) -> None:
