@@ -240,8 +240,9 @@ def _classifier(path: str, mtime: int) -> Classifier:
     return Classifier(Run(Path(path)))
 
 
-_REMEMBERED = 48
-"""Answers and maps that a visit keeps, at most a quarter of a megabyte each."""
+_REMEMBERED = 12
+"""Answers and maps that a visit keeps, at most a quarter of a megabyte each: those of three photos
+and two models."""
 
 
 def answer(run: Run, content: bytes) -> Prediction:
