@@ -4,28 +4,12 @@ import streamlit as st
 
 from pages.sections import batch_table, photo_input
 from pages.shared import loaders
-from pages.shared.answers import render_answer
+from pages.shared.answers import render_photo
 from pages.shared.page import page_header
 from pages.shared.widgets import pick_run, warn_of_samples
-from trashnet.batch import Named
-from trashnet.errors import PhotoError
-from trashnet.runs import Run
 
 MOST_CARDS = 3  # more photos get a row each
 ALONE = "no other"
-
-
-def render_cards(runs: list[Run], photos: list[Named]) -> None:
-    """Draws an answer for each photo, of two models side by side."""
-    for number, (name, content) in enumerate(photos):
-        with st.container(border=True):
-            st.caption(name.replace("`", "'"))
-            if isinstance(content, PhotoError):
-                st.error(str(content), icon=":material/broken_image:")
-                continue
-            for column, run in zip(st.columns(len(runs)), runs, strict=True):
-                with column:
-                    render_answer(run, content, f"classify_{number}_{run.id}")
 
 
 def main() -> None:
@@ -47,10 +31,12 @@ def main() -> None:
     warn_of_samples(run)
     with above:
         photos = photo_input.render(run)
-        if len(photos) <= MOST_CARDS:
-            render_cards([run, *([others[second]] if second in others else [])], photos)
+        chosen = [run, others[second]] if second in others else [run]
+        if len(photos) > MOST_CARDS:
+            batch_table.render(chosen, photos)
         else:
-            batch_table.render(run, photos)
+            for number, (name, source) in enumerate(photos):
+                render_photo(chosen, name, source, f"classify_{number}")
 
 
 main()

@@ -144,6 +144,48 @@ def test_a_batch_that_was_stopped_goes_on_where_it_was(
     assert run(page).dataframe[0].value.file.tolist() == asked == list(photos)
 
 
+def test_a_zip_with_a_member_that_cannot_be_read_is_answered_once(
+    trained: Run, samples: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trashnet.archive.MAX_PHOTO_BYTES", 200_000)
+    photos = {f"{n}.jpg": (samples.root / f).read_bytes() for n, f in enumerate(samples.files[:5])}
+    asked: list[str] = []
+
+    def counted(run: Run, named: list[Named]) -> Iterator[Any]:
+        for answer in classify_each(run, named):
+            asked.append(answer[0])
+            yield answer
+
+    monkeypatch.setattr("pages.sections.batch_table.classify_each", counted)
+    page = send(open_page("Classify"), {"all.zip": zip_bytes(photos | {"big.jpg": bytes(300_000)})})
+    for _ in range(3):
+        assert "larger than" in run(page).dataframe[0].value.error.iloc[-1]
+    assert asked == [*photos, "big.jpg"]
+
+
+def test_other_photos_begin_with_no_row_chosen(trained: Run, samples: Photos) -> None:
+    photos = {Path(f).name: (samples.root / f).read_bytes() for f in samples.files[:6]}
+    page = send(open_page("Classify"), photos)
+    select(page, page.dataframe[0].proto.id, {"rows": [5]})
+    assert [s for s in page.subheader if "%" in s.value]
+    page = send(page, dict(list(photos.items())[:4]))
+    assert len(page.dataframe[0].value) == 4
+    assert not [s for s in page.subheader if "%" in s.value]
+
+
+def test_a_run_that_cannot_answer_is_one_sentence(trained: Run, samples: Photos) -> None:
+    (trained.path / "projection.npz").unlink()
+    photos = {Path(f).name: (samples.root / f).read_bytes() for f in samples.files[:5]}
+    page = send(open_page("Classify"), photos)
+    assert is_sentence(page.error[0].value) and len(page.dataframe) == 0
+
+
+def test_a_name_that_is_markup_is_shown_as_it_is(trained: Run, samples: Photos) -> None:
+    content = (samples.root / samples.files[0]).read_bytes()
+    page = send(open_page("Classify"), {"![x](https:`/elsewhere).jpg": content})
+    assert "`![x](https:'/elsewhere).jpg`" in [c.value for c in page.caption]
+
+
 def test_too_many_photos_are_refused(
     trained: Run, samples: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +195,10 @@ def test_too_many_photos_are_refused(
     assert "at most 4" in page.error[0].value and is_sentence(page.error[0].value)
     page = send(page, {"all.zip": zip_bytes({f"{n}.jpg": content for n in range(5)})})
     assert "at most 4" in page.error[0].value and is_sentence(page.error[0].value)
+    monkeypatch.setattr("pages.sections.photo_input.ROOM", 3 * len(content))
+    halves = {f"{z}.zip": zip_bytes({f"{n}.jpg": content for n in range(2)}) for z in "ab"}
+    page = send(page, halves)
+    assert "unpacks to more than" in page.error[0].value and is_sentence(page.error[0].value)
 
 
 def test_answers_as_csv_have_a_column_per_class_and_run_nothing(trained: Run) -> None:

@@ -105,8 +105,17 @@ def test_folders_patterns_zips_and_names(tmp_path: Path) -> None:
     assert found("**/*.webp") == ["deep/er/c.webp"]
     assert found("some.zip") == ["some.zip/in/one.jpg"]
     assert found("gone.jpg", "no*such.jpg") == ["gone.jpg", "no*such.jpg"]  # to be said later
+    assert found("*.zip", "de*") == ["some.zip/in/one.jpg", "deep/a.png", "deep/er/c.webp"]
     (tmp_path / "[1].jpg").write_bytes(jpeg())
     assert found("[1].jpg") == ["[1].jpg"]  # a name that looks like a pattern
+
+
+def test_a_zip_that_cannot_be_read_is_one_row_among_others(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.zip").write_bytes(zip_bytes({"a.jpg": jpeg()})[:40])
+    (tmp_path / "c.jpg").write_bytes(jpeg())
+    paths = [str(tmp_path / name) for name in ("bad.zip", "c.jpg")]
+    bad, good = [as_row(*a) for a in classify_each(run, named_photos(paths, io.BytesIO()))]
+    assert bad["file"] == paths[0] and "damaged" in bad["error"] and "label" in good
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])

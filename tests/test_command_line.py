@@ -223,6 +223,23 @@ def test_classify_reads_names_from_standard_input_and_answers_as_they_come(
     assert process.returncode == 0
 
 
+def test_whoever_reads_only_the_first_answers_ends_it_quietly(
+    training: Any, sample_photos: Photos
+) -> None:
+    arguments = [sys.executable, "-m", "trashnet", "classify", sample_photos.root]
+    with subprocess.Popen(
+        [*map(str, arguments), "--run", str(training.run.path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    ) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert "Traceback" not in said and "Exception" not in said and process.returncode == 0
+
+
 def test_export_writes_a_folder_and_says_what_it_checked(
     training: Any, command: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -93,13 +93,6 @@ def test_an_overlay_is_the_photo_the_map_or_between() -> None:
     np.testing.assert_allclose(half, (photo + alone.astype(float)) / 2, atol=1)
 
 
-def test_maps_with_one_scale_can_be_compared() -> None:
-    photo = np.zeros((8, 8, 3), np.uint8)
-    weak = np.ones((2, 2), np.float32)
-    dim, bright = (overlay(photo, weak, 1, strongest).sum() for strongest in (4.0, 1.0))
-    assert dim < bright == overlay(photo, weak, 1).sum()
-
-
 def test_no_evidence_at_all_is_dark_everywhere() -> None:
     photo = np.full((8, 8, 3), 50, np.uint8)
     for value in (0.0, -1.0):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from conftest import Training
 from PIL import Image
 from visiting import is_sentence
@@ -15,6 +16,7 @@ from visiting import is_sentence
 from trashnet.data import Photos
 from trashnet.errors import ConfigError, RunError
 from trashnet.formats import FORMATS, export_run
+from trashnet.photos import load_photo
 from trashnet.predict import Classifier
 from trashnet.runs import RELEASED, Run
 
@@ -58,9 +60,32 @@ def test_an_onnx_model_answers_as_is_written_beside_it(
         assert dict(zip(labels, p / p.sum(), strict=True)) == pytest.approx(expected, abs=0.002)
 
 
+def test_a_litert_model_answers_as_is_written_beside_it(
+    run: Run, sample_photos: Photos, tmp_path: Path
+) -> None:
+    export_run(run, "litert", tmp_path / "mine")
+    feed = json.loads((tmp_path / "mine" / "preprocessing.json").read_text())
+    interpreter = Interpreter(str(tmp_path / "mine" / "model.tflite"))
+    interpreter.allocate_tensors()
+    (logits,) = [
+        output
+        for output in interpreter.get_output_details()
+        if f"the output of shape {tuple(map(int, output['shape']))}" == feed["logits"]
+    ]
+    photo = load_photo(sample_photos.root / sample_photos.files[0], feed["image_size"])
+    interpreter.set_tensor(
+        interpreter.get_input_details()[0]["index"], photo[None].astype(np.float32)
+    )
+    interpreter.invoke()
+    expected = Classifier(run).classify(sample_photos.root / sample_photos.files[0]).logits
+    np.testing.assert_array_equal(interpreter.get_tensor(logits["index"])[0], expected)
+
+
 def test_the_shipped_model_is_exported_without_its_photos(tmp_path: Path) -> None:
     done = export_run(Run(RELEASED), "onnx", tmp_path / "shipped")
     assert done["of"] == "pictures of noise" and done["difference"] < 1e-4
+    copy = export_run(Run(RELEASED), "litert", tmp_path / "copy")
+    assert copy["photos"] == 0 and "copy of the run's own file" in copy["of"]
     with pytest.raises(RunError, match=r"keeps no model\.keras"):
         export_run(Run(RELEASED), "keras", tmp_path / "other")
     assert not (tmp_path / "other").exists()
@@ -77,13 +102,20 @@ def test_an_export_that_answers_otherwise_is_not_written(run: Run, tmp_path: Pat
     assert not (tmp_path / "mine").exists()
 
 
-@pytest.mark.parametrize("mistake", ["format", "folder", "packages"])
+@pytest.mark.parametrize("mistake", ["format", "folder", "packages", "place"])
 def test_a_mistake_in_exporting_is_said(
     mistake: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = {"format": "it must be litert", "folder": "exists already", "packages": "onnx.txt"}
+    said["place"] = "could not be written"
     if mistake == "folder":
         (tmp_path / "mine").mkdir()
+    if mistake == "place":
+        (tmp_path / "mine").write_text("a file, in which there can be no folder")
+        with pytest.raises(ConfigError, match=said[mistake]) as caught:
+            export_run(run, "litert", tmp_path / "mine" / "deeper")
+        assert is_sentence(str(caught.value))
+        return
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     kind = "torch" if mistake == "format" else "onnx"
     with pytest.raises(ConfigError, match=said[mistake]) as caught:

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         # Libraries print too (the LiteRT converter does); stdout is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
             result = options.command(options, env)
+        if isinstance(result, Iterator):
+            result = _working_aside(result)
         show = printing.show_json if options.json else options.show
         show(result)
     except TrashnetError as error:
@@ -60,7 +63,20 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_MISTAKE
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read the answers, as `head` does, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _working_aside(rows: Iterator[Any]) -> Iterator[Any]:
+    """Yields rows of which each is worked out when it is asked for, stdout kept clean."""
+    while True:
+        with contextlib.redirect_stdout(sys.stderr):
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+        yield row
 
 
 # ---------------------------------------------------------------- commands

@@ -61,11 +61,7 @@ def _is_wanted(member: zipfile.ZipInfo, archive: Path) -> bool:
             f"{archive} holds the path {member.filename!r}, which leads outside its folder; "
             "nothing was extracted."
         )
-    return not member.is_dir() and is_picture_name(path.name) and all(map(is_visible, path.parts))
-
-
-def _path(member: zipfile.ZipInfo) -> PurePosixPath:
-    return PurePosixPath(member.filename.replace("\\", "/"))
+    return _is_picture(member)
 
 
 def is_zip(content: bytes) -> bool:
@@ -73,41 +69,55 @@ def is_zip(content: bytes) -> bool:
     return content[:4] in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def read_pictures(content: bytes, most: int) -> Iterator[tuple[str, bytes | PhotoError]]:
+def read_pictures(
+    source: bytes | Path, most: int | None = None, room: int | None = None
+) -> Iterator[tuple[str, bytes | PhotoError]]:
     """Yields the pictures of a zip one after the other; nothing is written to disk.
 
     Names are labels here and lead nowhere. What a member claims of its size is not trusted.
     One that cannot be taken out comes as the error that says why.
 
     Args:
-        content: The zip.
+        source: The zip's bytes or path.
         most: How many pictures it may hold.
+        room: How many bytes they may be, unpacked.
 
     Raises:
-        DataError: No zip, damaged, or too many pictures.
+        DataError: No zip, damaged, without pictures, or too many of them or of their bytes.
     """
     try:
-        bundle = zipfile.ZipFile(io.BytesIO(content))
-        members = [
-            m
-            for m in bundle.infolist()
-            if not m.is_dir()
-            and all(map(is_visible, _path(m).parts))
-            and is_picture_name(m.filename)
-        ]
+        bundle = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+        members = [m for m in bundle.infolist() if _is_picture(m)]
     except Exception as error:  # zipfile raises almost anything when it is fed damaged bytes
-        raise DataError(f"The zip is damaged or cut short ({error}); make it again.") from error
-    if len(members) > most:
+        raise DataError("The zip is damaged or cut short; make it again.") from error
+    if not members:
+        raise DataError("The zip holds no pictures; make one of JPEG, PNG or other photos.")
+    if most is not None and len(members) > most:
         raise DataError(f"The zip holds {len(members):,} pictures; send at most {most:,} at once.")
+    taken = 0
     for member in members:
         try:
             with bundle.open(member) as file:
                 photo = file.read(MAX_PHOTO_BYTES + 1)
-        except Exception as error:  # as above
-            yield member.filename, PhotoError(f"It cannot be taken out of the zip ({error}).")
+        except Exception:  # as above
+            yield member.filename, PhotoError("It cannot be taken out of the zip; pack it again.")
             continue
+        taken += len(photo)
+        if room is not None and taken > room:
+            raise DataError(
+                f"The zip unpacks to more than {room / 1e6:.0f} MB; send fewer or smaller photos."
+            )
         if len(photo) > MAX_PHOTO_BYTES:
             limit = f"It is larger than {MAX_PHOTO_BYTES // 10**6} MB: make it smaller first."
             yield member.filename, PhotoError(limit)
         else:
             yield member.filename, photo
+
+
+def _is_picture(member: zipfile.ZipInfo) -> bool:
+    path = _path(member)
+    return not member.is_dir() and is_picture_name(path.name) and all(map(is_visible, path.parts))
+
+
+def _path(member: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(member.filename.replace("\\", "/"))

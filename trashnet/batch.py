@@ -6,11 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from trashnet.archive import is_picture_name, read_pictures
-from trashnet.errors import PhotoError
+from trashnet.errors import DataError, PhotoError
 from trashnet.photos import Source
 from trashnet.predict import Classifier, Prediction
 from trashnet.runs import Run
@@ -61,7 +62,7 @@ def classify_each(
     try:
         for name, source in photos:
             waiting.append((name, pool.submit(answer, source)))
-            if len(waiting) >= workers * _AHEAD:
+            while waiting and (len(waiting) >= workers * _AHEAD or waiting[0][1].done()):
                 first, future = waiting.popleft()
                 yield first, future.result()
         while waiting:
@@ -78,7 +79,7 @@ def as_row(name: str, answer: Prediction | str) -> dict[str, Any]:
     return {"file": name, **answer.to_dict()}
 
 
-def named_photos(paths: Iterable[str], stdin: BinaryIO) -> Iterator[Named]:
+def named_photos(paths: Iterable[str], stdin: BufferedIOBase) -> Iterator[Named]:
     """Yields the photos that arguments of the command line mean.
 
     Args:
@@ -93,28 +94,30 @@ def named_photos(paths: Iterable[str], stdin: BinaryIO) -> Iterator[Named]:
             inside = sorted(p for p in Path(path).rglob("*") if is_picture_name(p.name))
             yield from ((str(p), p) for p in inside)
         elif not os.path.exists(path) and (matching := sorted(glob.glob(path, recursive=True))):
-            yield from ((p, Path(p)) for p in matching)
+            yield from named_photos(matching, stdin)
         elif path.lower().endswith(".zip") and os.path.isfile(path):
             yield from _from_zip(Path(path))
         else:
             yield path, Path(path)
 
 
-def _from_stdin(stdin: BinaryIO) -> Iterator[Named]:
-    start = stdin.read(64)
+def _from_stdin(stdin: BufferedIOBase) -> Iterator[Named]:
+    start = stdin.read1(4096)  # what is there, without waiting
     if b"\0" in start:  # as in the head of every picture format, and in no name
         yield "-", start + stdin.read()
         return
-    rest = start
-    while block := stdin.readline():
-        rest += block
-        *lines, rest = rest.split(b"\n")
+    lines = start.split(b"\n")
+    if lines[-1]:  # what was there ends within a name
+        lines[-1] += stdin.readline()
+    while lines:
         for line in filter(None, map(bytes.strip, lines)):
             yield os.fsdecode(line), Path(os.fsdecode(line))
-    if line := rest.strip():
-        yield os.fsdecode(line), Path(os.fsdecode(line))
+        lines = [line] if (line := stdin.readline()) else []
 
 
 def _from_zip(path: Path) -> Iterator[Named]:
-    for name, content in read_pictures(path.read_bytes(), most=1_000_000):
-        yield f"{path}/{name}", content
+    try:
+        for name, content in read_pictures(path):
+            yield f"{path}/{name}", content
+    except DataError as error:  # the photos before and after it are answered all the same
+        yield str(path), PhotoError(str(error))

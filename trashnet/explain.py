@@ -89,10 +89,7 @@ def occlusion_map(
 
 
 def overlay(
-    photo: NDArray[np.uint8],
-    evidence: NDArray[np.float32],
-    opacity: float,
-    strongest: float | None = None,
+    photo: NDArray[np.uint8], evidence: NDArray[np.float32], opacity: float
 ) -> NDArray[np.uint8]:
     """Lays a map of evidence over a photo; what spoke against the class stays dark.
 
@@ -100,13 +97,11 @@ def overlay(
         photo: `(h, w, 3) uint8`, of any size.
         evidence: `(rows, columns)`, as `explain` returns.
         opacity: 0 shows the photo alone, 1 the map alone.
-        strongest: The evidence shown brightest, to compare maps; None is this map's own highest.
 
     Returns:
         `(h, w, 3) uint8`.
     """
-    highest = float(evidence.max()) if strongest is None else strongest
-    share = np.clip(evidence / max(highest, 1e-9), 0, 1).astype(np.float32)
+    share = np.clip(evidence / max(float(evidence.max()), 1e-9), 0, 1).astype(np.float32)
     height, width = photo.shape[:2]
     smooth = Image.fromarray(share).resize((width, height), Image.Resampling.BICUBIC)
     heat = _HEAT[np.rint(255 * np.clip(np.asarray(smooth), 0, 1)).astype(np.uint8)]

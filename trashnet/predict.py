@@ -4,7 +4,7 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trashnet.errors import RunError
 from trashnet.evaluate import is_sure, probabilities
 from trashnet.neighbours import NEAREST, distance_to_training, nearest
-from trashnet.photos import load_photo
+from trashnet.photos import Source, load_photo
 from trashnet.runs import Run
 
 EXPORT_TOLERANCE = 0.02
@@ -107,7 +107,7 @@ class Classifier:
         self.model = LiteModel(run.path / "model.tflite", threads)
         self.image_size = self.model.image_size
 
-    def classify(self, source: str | Path | bytes | BinaryIO) -> Prediction:
+    def classify(self, source: Source) -> Prediction:
         """Answers for a photo.
 
         Raises:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from trashnet.errors import TrashnetError
 from trashnet.files import Progress
 
 
@@ -166,7 +167,12 @@ def show_json(result: Any) -> None:
         print(json.dumps(result, allow_nan=False))
         return
     before = "["
-    for row in result:
-        print(before, json.dumps(row, allow_nan=False), sep="", end="", flush=True)
-        before = ",\n"
+    try:
+        for row in result:
+            print(before, json.dumps(row, allow_nan=False), sep="", end="", flush=True)
+            before = ",\n"
+    except TrashnetError:
+        if before != "[":  # what was answered stays one document
+            print("]")
+        raise
     print("[]" if before == "[" else "]")

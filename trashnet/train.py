@@ -1,6 +1,7 @@
 """`train_and_evaluate(run)`: fills a run directory, from the photos to an evaluated model."""
 
 import contextlib
+import errno
 import logging
 import shutil
 import signal
@@ -56,6 +57,9 @@ _TICK_SECONDS = 1.0
 _HEAD_STRENGTHS = (0.01, 0.03, 0.1, 0.3)
 """Inverse strengths of the head's regularisation (scikit-learn's C) to choose from."""
 
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""A full disk, a quota, a limit, a disk that failed."""
+
 
 class _Stopped(Exception):
     """Someone asked the run to stop."""
@@ -100,12 +104,16 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
     except TrashnetError as error:
         leave("failed", str(error))
         raise
-    except OSError as error:  # a full disk, a quota, a disk that went away
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            leave("failed", f"{type(error).__name__}: {error}".splitlines()[0])
+            raise
         said = (
-            f"The run could not be written or read ({error.strerror or error}); free some space "
-            "and resume it, the epochs before are kept."
+            f"The run could not be written ({error.strerror}); free some space and resume it, the "
+            "epochs before are kept."
         )
-        leave("failed", said)
+        with contextlib.suppress(OSError):  # there may be no room for this either
+            leave("failed", said)
         raise RunError(said) from error
     except BaseException as error:
         leave("failed", f"{type(error).__name__}: {error}".splitlines()[0])

@@ -1,6 +1,8 @@
 """Classify, many photos: a table that fills as the answers come, and what to take along."""
 
 import base64
+import contextlib
+import csv
 import json
 from typing import Any
 
@@ -8,9 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
-from pages.shared.answers import KNOWS, render_answer
+from pages.shared.answers import KNOWS, render_photo
 from trashnet.batch import Named, as_row, classify_each
-from trashnet.errors import PhotoError
+from trashnet.errors import PhotoError, TrashnetError
 from trashnet.figures import class_counts
 from trashnet.photos import thumbnail
 from trashnet.runs import Run
@@ -18,27 +20,37 @@ from trashnet.runs import Run
 _THUMB = 96
 
 
-def render(run: Run, photos: list[Named]) -> None:
+def render(runs: list[Run], photos: list[Named]) -> None:
     """Answers many photos under a bar; what is answered survives a reload of the script."""
+    run = runs[0]
     rows = _rows_of(run, photos)
     if len(rows) < len(photos) and not st.session_state["classify_stopped"]:
-        _answer_the_rest(run, photos, rows)
+        try:
+            _answer_the_rest(run, photos, rows)
+        except TrashnetError as error:
+            st.error(str(error), icon=":material/error:")
+            return
     if len(rows) < len(photos):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"Stopped after {len(rows):,} of {len(photos):,} photos.")
             st.button("Go on", key="classify_go_on", on_click=_set_stopped, args=(False,))
     if rows:
         _render_summary(run, rows)
-        _render_table(run, photos, rows)
+        _render_table(runs, photos, rows)
 
 
 def _rows_of(run: Run, photos: list[Named]) -> list[dict[str, Any]]:
     """The answers so far to exactly these photos by this run; other photos begin anew."""
-    about = (str(run.path), tuple((name, hash(content)) for name, content in photos))
+    contents = tuple(
+        (name, hash(source) if isinstance(source, bytes) else str(source))
+        for name, source in photos
+    )
+    about = (str(run.path), loaders.stamp(run), contents)
     if st.session_state.get("classify_about") != about:
         st.session_state["classify_about"] = about
         st.session_state["classify_rows"] = []
         st.session_state["classify_stopped"] = False
+        st.session_state["classify_batch"] = st.session_state.get("classify_batch", 0) + 1
     return st.session_state["classify_rows"]
 
 
@@ -47,16 +59,22 @@ def _set_stopped(stopped: bool) -> None:
 
 
 def _answer_the_rest(run: Run, photos: list[Named], rows: list[dict[str, Any]]) -> None:
+    """Answers until all are, or until the person does something, which starts the script anew."""
     stop, bar = st.empty(), st.progress(0.0)
-    # Pressing it starts the script anew, which ends the loop below; the answers are kept.
     stop.button(
         "Stop", icon=":material/stop:", key="classify_stop", on_click=_set_stopped, args=(True,)
     )
-    with loaders.batch_turn():
-        for name, answer in classify_each(run, photos[len(rows) :]):
-            content = photos[len(rows)][1]
-            rows.append({"thumbnail": _data_url(content), **as_row(name, answer)})
-            bar.progress(len(rows) / len(photos), f"{len(rows):,} of {len(photos):,} photos")
+    turn = loaders.batch_turn()
+    while not turn.acquire(timeout=0.5):  # drawing is when Streamlit can end this script
+        bar.progress(0.0, "Waiting for another visitor's photos to be answered")
+    try:
+        with contextlib.closing(classify_each(run, photos[len(rows) :])) as answers:
+            for name, answer in answers:
+                content = photos[len(rows)][1]
+                rows.append({"thumbnail": _data_url(content), **as_row(name, answer)})
+                bar.progress(len(rows) / len(photos), f"{len(rows):,} of {len(photos):,} photos")
+    finally:
+        turn.release()
     bar.empty()
     stop.empty()
 
@@ -85,7 +103,8 @@ def _render_summary(run: Run, rows: list[dict[str, Any]]) -> None:
         )
 
 
-def _render_table(run: Run, photos: list[Named], rows: list[dict[str, Any]]) -> None:
+def _render_table(runs: list[Run], photos: list[Named], rows: list[dict[str, Any]]) -> None:
+    rows = [row | {"file": _disarmed(row["file"])} for row in rows]
     table = pd.DataFrame(rows).reindex(
         columns=["thumbnail", "file", "label", "confidence", "sure", "error"]
     )
@@ -95,7 +114,7 @@ def _render_table(run: Run, photos: list[Named], rows: list[dict[str, Any]]) -> 
     st.caption("Choose a row to see its photo and why; a column's head sorts.")
     event = st.dataframe(
         table,
-        key="classify_table",
+        key=f"classify_table_{st.session_state['classify_batch']}",  # no row chosen at first
         hide_index=True,
         row_height=56,
         on_select="rerun",
@@ -128,22 +147,23 @@ def _render_table(run: Run, photos: list[Named], rows: list[dict[str, Any]]) -> 
             key="classify_json",
             on_click="ignore",
         )
-    st.caption(f"{KNOWS} Answered by {run.id}.")
+    st.caption(f"{KNOWS} Answered by {runs[0].id}.")
     for number in event["selection"]["rows"]:
-        content = photos[number][1]
-        if number < len(rows) and isinstance(content, bytes):
-            with st.container(border=True):
-                render_answer(run, content, "classify_chosen")
+        if number < len(rows):
+            render_photo(runs, *photos[number], "classify_chosen")
+
+
+def _disarmed(name: str) -> str:
+    """A file name that a spreadsheet would take for a formula, as text."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
-    """Returns answers as CSV, a column for each class's probability."""
+    """Returns answers as CSV, a column for each class's probability; text is quoted."""
     flat = [
         {k: v for k, v in row.items() if k != "probabilities"}
         | {f"p_{c}": p for c, p in row.get("probabilities", {}).items()}
+        | {"file": _disarmed(row["file"])}
         for row in rows
     ]
-    table = pd.DataFrame(flat)
-    # A spreadsheet would run a name that begins like a formula.
-    table["file"] = table.file.where(~table.file.str.match(r"[=+\-@\t\r]"), "'" + table.file)
-    return table.to_csv(index=False)
+    return pd.DataFrame(flat).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)

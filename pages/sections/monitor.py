@@ -45,7 +45,7 @@ def render() -> None:
 
 
 def _epoch_refresh(run: Run) -> float:
-    """Seconds between two looks for a new epoch: about two an epoch."""
+    """Seconds between two looks for a new epoch: two an epoch, as far as its length is known."""
     epochs = run.epochs()
     seconds = epochs.seconds.dropna() if "seconds" in epochs else []
     return min(30.0, max(REFRESH_SECONDS, seconds.median() / 2)) if len(seconds) else 5.0

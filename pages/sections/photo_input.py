@@ -1,6 +1,6 @@
 """Classify, input: photos from the disk, a zip, the camera, or an example."""
 
-from collections.abc import Iterator
+from typing import Any
 
 import streamlit as st
 
@@ -12,6 +12,9 @@ from trashnet.runs import Run
 
 MOST = 500
 """Photos answered at once, so that one visitor leaves room for others."""
+
+ROOM = 100_000_000
+"""Bytes that what is sent may unpack to; photos hardly shrink in a zip, bombs do."""
 
 PHOTOS, CAMERA, EXAMPLES = "Photos or a zip", "Camera", "Examples"
 
@@ -34,22 +37,27 @@ def render(run: Run) -> list[Named]:
         "Nothing you upload is kept.",
     )
     try:
-        photos = [photo for upload in uploads for photo in _unpacked(upload)]
+        return _gathered(uploads)
     except DataError as error:
         st.error(str(error), icon=":material/folder_zip:")
         return []
+
+
+def _gathered(uploads: list[Any]) -> list[Named]:
+    """Returns the photos of all uploads, zips unpacked, within the limits of one visit."""
+    photos: list[Named] = []
+    room = ROOM
+    for upload in uploads:
+        content = upload.getvalue()
+        if not is_zip(content):
+            photos.append((upload.name, content))
+            continue
+        inside = list(read_pictures(content, MOST - len(photos), room))
+        room -= sum(len(photo) for _, photo in inside if isinstance(photo, bytes))
+        photos += inside
     if len(photos) > MOST:
-        st.error(f"These are {len(photos):,} photos; send at most {MOST:,} at once.")
-        return []
+        raise DataError(f"These are {len(photos):,} photos; send at most {MOST:,} at once.")
     return photos
-
-
-def _unpacked(upload: st.runtime.uploaded_file_manager.UploadedFile) -> Iterator[Named]:
-    content = upload.getvalue()
-    if is_zip(content):
-        yield from read_pictures(content, MOST)
-    else:
-        yield upload.name, content
 
 
 def _render_examples(run: Run) -> list[Named]:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from pages.shared import loaders
 from pages.shared.widgets import photo_grid
-from trashnet.errors import TrashnetError
+from trashnet.errors import PhotoError, TrashnetError
 from trashnet.explain import overlay
 from trashnet.figures import probability_bars
 from trashnet.photos import load_photo, thumbnail
@@ -19,6 +19,18 @@ KNOWS = (
 )
 SIDE = 360
 """Width of the photo beside its answer, in pixels; a phone shows it as wide as it is."""
+
+
+def render_photo(runs: list[Run], name: str, source: bytes | PhotoError, key: str) -> None:
+    """Draws a photo's card: an answer of each run, side by side, or why there is none."""
+    with st.container(border=True):
+        st.caption(f"`{name.replace('`', chr(39))}`")
+        if isinstance(source, PhotoError):
+            st.error(str(source), icon=":material/broken_image:")
+            return
+        for column, run in zip(st.columns(len(runs)), runs, strict=True):
+            with column:
+                render_answer(run, source, f"{key}_{run.id}")
 
 
 def render_answer(run: Run, content: bytes, key: str) -> None:
@@ -73,8 +85,11 @@ def _render_map(run: Run, content: bytes, picture: NDArray[np.uint8], label: str
     )
     alt = "the photo you uploaded"
     if opacity:
-        picture = overlay(picture, loaders.evidence(run, content, label), opacity / 100)
-        alt += f", and where it looks like {label}"
+        try:
+            picture = overlay(picture, loaders.evidence(run, content, label), opacity / 100)
+            alt += f", and where it looks like {label}"
+        except TrashnetError as error:  # the run may have been deleted meanwhile
+            st.error(str(error), icon=":material/error:")
     place.image(picture, width=min(picture.shape[1], SIDE), alt=alt, output_format="JPEG")
 
 
