@@ -54,11 +54,13 @@ with st.container(horizontal=True):
             else f"temperature {figures['temperature']:.2f}."
         ),
     )
-    answered = figures["answered_accuracy"]
+    answered, sure = figures["answered_accuracy"], round(figures["coverage"] * figures["n"])
     st.metric(
         "Sure on",
         f"{figures['coverage']:.0%}",
-        "never sure enough" if answered is None else f"right on {answered:.0%} of these",
+        "never sure enough"
+        if answered is None
+        else f"right on {round(answered * sure):,} of these {sure:,}",
         **quiet,
         help="Photos answered above the threshold chosen on validation, and not unlike anything in "
         "training.",

@@ -22,7 +22,7 @@ def main() -> None:
         run = pick_run("classify_run", runs)
     others = {other.id: other for other in runs if other.path != run.path}
     second = two.selectbox(
-        "Beside it",
+        "Compare with",
         [ALONE, *others],
         key="classify_second",
         disabled=not others,

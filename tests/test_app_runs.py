@@ -96,7 +96,7 @@ def test_notes_are_kept_from_the_page(trained: Run) -> None:
     page = open_page("Training")
     page.text_input(key=f"training_title_{trained.id}").set_value("Mine")
     page.text_input(key=f"training_tags_{trained.id}").set_value("a, b,, a")
-    (keep,) = [b for b in page.button if b.label == "Keep"]
+    (keep,) = [b for b in page.button if b.label == "Save"]
     keep.click()
     run(page)
     assert (about(trained).title, about(trained).tags) == ("Mine", ("a", "b"))
@@ -146,7 +146,7 @@ def test_two_chosen_runs_are_compared(trained: Run, other: Run) -> None:
         * trained.evaluation()["splits"]["test"]["n"]
     )
     assert wrong > 5, "the fixture's first run must be wrong somewhere"
-    assert "The second run is better" in text and "McNemar" in text
+    assert f"{other.id} is better" in text and "McNemar" in text
     settings = next(d.value for d in page.dataframe if "epochs" in d.value.index)
     assert settings.loc["epochs"].tolist() == ["1", "9"]
     page.segmented_control(key="training_compare_better").set_value(other.id)
@@ -215,6 +215,35 @@ def test_the_log_and_the_learning_rate_can_be_looked_at(samples: Photos, env: En
     (log,) = page.code
     assert log.value.splitlines() == lines[-20:]
     assert len(page.get("plotly_chart")) == 4
+
+
+def test_the_best_on_validation_answers_not_the_latest_try(trained: Run, other: Run) -> None:
+    assert list_runs(trained.path.parent)[0].id == other.id, "the fixture's second run is newer"
+    for better, worse in ((trained, other), (other, trained)):
+        for of, accuracy in ((better, 0.9), (worse, 0.3)):
+            path = of.path / "evaluation.json"
+            evaluation = json.loads(path.read_text())
+            evaluation["splits"]["validation"]["accuracy"] = accuracy
+            path.write_text(json.dumps(evaluation))
+        # The released run knows photos, and these are drawings.
+        page = open_page("Classify")
+        options = page.selectbox(key="classify_run").options
+        assert [o for o in options if o != "released"] == [better.id, worse.id]
+
+
+def test_starting_does_not_wait_for_the_photos_to_be_read(
+    samples: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("Training")
+    for scan in env.cache.glob("scan-*"):
+        scan.unlink()
+    begun: list[Run] = []
+    monkeypatch.setattr("pages.sections.training_form.start", lambda run, _: begun.append(run))
+    (start,) = [b for b in page.button if b.label == "Start"]
+    start.click()
+    run(page)
+    assert [r.id for r in begun] == [r.id for r in list_runs(env.runs)] and len(begun) == 1
+    assert not list(env.cache.glob("scan-*"))
 
 
 def test_an_offline_run_says_how_to_upload_it(trained: Run) -> None:

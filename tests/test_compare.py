@@ -61,9 +61,9 @@ def test_the_p_value_is_that_of_a_fair_coin(
     assert sorted(result.only_two.file) == sorted(f"b{i}.jpg" for i in range(second))
     assert len(result.table) == len(rows)
     different = result.p_value < 0.05
-    assert result.finding.startswith("The " if different else "No difference beyond chance")
-    if different:
-        assert result.finding.startswith("The first" if first > second else "The second")
+    better = one.id if first > second else two.id
+    expected = f"{better} is better: " if different else "No difference beyond chance"
+    assert result.finding.startswith(expected)
     assert comparison_json(result)["p_value"] == result.p_value
 
 

@@ -19,10 +19,12 @@ class Comparison:
             each is right (`one_right`, `two_right`).
         p_value: Of McNemar's exact test: how often chance alone would split the photos on which
             only one run is right as unevenly as this.
+        names: What the first and the second run are called.
     """
 
     table: pd.DataFrame
     p_value: float
+    names: tuple[str, str]
 
     @property
     def only_one(self) -> pd.DataFrame:
@@ -41,8 +43,8 @@ class Comparison:
         one, two = self.table.one_right.mean(), self.table.two_right.mean()
         figures = f"{one:.1%} against {two:.1%} on the {n} test photos they share"
         if self.p_value < 0.05:
-            better = "first" if one > two else "second"
-            return f"The {better} run is better: {figures} (McNemar's test, p = {self.p_value:.2g})"
+            better = self.names[0] if one > two else self.names[1]
+            return f"{better} is better: {figures} (McNemar's test, p = {self.p_value:.2g})"
         return f"No difference beyond chance: {figures} (McNemar's test, p = {self.p_value:.2g})"
 
 
@@ -68,7 +70,7 @@ def compare(one: Run, two: Run) -> Comparison:
     from scipy.stats import binomtest  # as in `trashnet.evaluate`
 
     p_value = float(binomtest(first, discordant).pvalue) if discordant else 1.0
-    return Comparison(table, p_value)
+    return Comparison(table, p_value, (one.id, two.id))
 
 
 def _answers(run: Run) -> pd.DataFrame:

@@ -274,7 +274,7 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
     Raises:
         DataError: A photo is gone since the folder was opened.
     """
-    cache_file = cache_folder / f"scan-{digest(str(photos.root))}.parquet"
+    cache_file = _scan_file(photos, cache_folder)
     try:
         stats = [(photos.root / file).stat() for file in photos.files]
     except OSError as error:
@@ -301,6 +301,15 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
     table.insert(1, "label", table.file.str.split("/").str[0])
     table["error"] = table.error.astype(object).where(table.error.notna(), None)
     return table.fillna({"width": 0, "height": 0}).astype({"width": "int64", "height": "int64"})
+
+
+def is_scanned(photos: Photos, cache_folder: Path) -> bool:
+    """Whether the photos were scanned before, so that another scan is quick."""
+    return _scan_file(photos, cache_folder).exists()
+
+
+def _scan_file(photos: Photos, cache_folder: Path) -> Path:
+    return cache_folder / f"scan-{digest(str(photos.root))}.parquet"
 
 
 _FACTS = {

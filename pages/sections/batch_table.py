@@ -92,7 +92,14 @@ def _render_summary(run: Run, rows: list[dict[str, Any]]) -> None:
     sure = sum(row["sure"] for row in answered)
     failed = len(rows) - len(answered)
     text = f"**{len(answered):,} photos answered, {sure:,} of them surely.**"
-    st.markdown(text + (f" {failed} could not be read." if failed else ""))
+    st.markdown(text)
+    if failed:
+        names = [f"`{row['file'].replace('`', chr(39))}`" for row in rows if "error" in row]
+        more = f" and {failed - 5} more" if failed > 5 else ""
+        st.warning(
+            f"{failed} could not be read: {', '.join(names[:5])}{more}.",
+            icon=":material/broken_image:",
+        )
     if answered:
         counts = pd.Series([row["label"] for row in answered]).value_counts()
         st.plotly_chart(
@@ -106,11 +113,13 @@ def _render_summary(run: Run, rows: list[dict[str, Any]]) -> None:
 def _render_table(runs: list[Run], photos: list[Named], rows: list[dict[str, Any]]) -> None:
     rows = [row | {"file": _disarmed(row["file"])} for row in rows]
     table = pd.DataFrame(rows).reindex(
-        columns=["thumbnail", "file", "label", "confidence", "sure", "error"]
+        columns=["thumbnail", "label", "confidence", "sure", "file", "error"]
     )
+    table["sure"] = table.sure.map({True: "sure", False: "not sure"})
     table["confidence"] *= 100
     if table.error.isna().all():
         table = table.drop(columns="error")
+    chosen = st.container()  # above the table, where it is seen at once
     st.caption("Choose a row to see its photo and why; a column's head sorts.")
     event = st.dataframe(
         table,
@@ -150,7 +159,8 @@ def _render_table(runs: list[Run], photos: list[Named], rows: list[dict[str, Any
     st.caption(f"{KNOWS} Answered by {runs[0].id}.")
     for number in event["selection"]["rows"]:
         if number < len(rows):
-            render_photo(runs, *photos[number], "classify_chosen")
+            with chosen:
+                render_photo(runs, *photos[number], "classify_chosen")
 
 
 def _disarmed(name: str) -> str:

@@ -62,7 +62,6 @@ def _render_photos(result: Comparison, one: Run, two: Run, key: str) -> None:
         return
     first, last = paged(rows.file, f"{key}_page", per_page=24)
     shown = rows.iloc[first:last]
-    captions = [
-        f"**{row.label}**; {one.id}: {row.one}, {two.id}: {row.two}" for row in shown.itertuples()
-    ]
+    captions = [f"**{row.label}**  \n{row.one} · {row.two}" for row in shown.itertuples()]
+    st.caption(f"Under each photo: its class, then what {one.id} · {two.id} said.")
     photo_grid(loaders.photo_root(one), shown.file, captions)

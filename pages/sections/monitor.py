@@ -54,9 +54,9 @@ def _epoch_refresh(run: Run) -> float:
 def _render_state(run: Run) -> None:
     """Draws name, buttons and progress."""
     status, config = run.status(), run.train_config
-    was_active = st.session_state.get("training_was_active") == run.id
-    st.session_state["training_was_active"] = run.id if status.is_active else None
-    if was_active and not status.is_active:
+    seen = st.session_state.get("training_seen")
+    st.session_state["training_seen"] = (run.id, status.state)
+    if seen is not None and seen[0] == run.id and seen[1] != status.state:
         st.rerun()  # the whole page: the form, the table and the sidebar show another state now
     with st.container(horizontal=True, vertical_alignment="center"):
         name = about(run).title or run.id
@@ -67,10 +67,8 @@ def _render_state(run: Run) -> None:
         tick = rows[-1] if rows and rows[-1]["kind"] == "tick" else None
         _render_progress(run, tick, rows)
     else:
-        st.caption(
-            f"{status.state}, epoch {status.epoch} of {config.total_epochs}, "
-            f"{_duration(status.seconds)}"
-        )
+        epochs = f"epoch {status.epoch} of {config.total_epochs}, " if config.epochs else ""
+        st.caption(f"{status.state}, {epochs}{_duration(status.seconds)}")
     if status.error:
         st.error(status.error, icon=":material/error:")
 
@@ -78,6 +76,8 @@ def _render_state(run: Run) -> None:
 def _render_epochs(run: Run) -> None:
     """Draws the curves and what the latest epoch knows."""
     epochs = run.epochs()
+    if epochs.empty:
+        return
     one, two = st.columns(2)
     for column, metric in ((one, "loss"), (two, "accuracy")):
         column.plotly_chart(
@@ -86,8 +86,7 @@ def _render_epochs(run: Run) -> None:
             config={"displayModeBar": False},
             alt=f"{metric} per epoch, train and validation",
         )
-    if len(epochs):
-        _render_latest_epoch(run, epochs.iloc[-1])
+    _render_latest_epoch(run, epochs.iloc[-1])
     _render_details(run, epochs)
 
 
@@ -169,7 +168,9 @@ def _render_buttons(run: Run) -> None:
 def _render_progress(run: Run, tick: dict[str, Any] | None, rows: list[dict[str, Any]]) -> None:
     status, config = run.status(), run.train_config
     if status.state == "waiting":
-        st.progress(0.0, "Waiting for its turn or for the process to start")
+        other = loaders.active_run()
+        waits = other is not None and other.path != run.path
+        st.progress(0.0, f"Waiting until {other.id} is over" if waits else "Starting")
         return
     if tick and tick["what"] != "Training":
         st.progress(

@@ -31,7 +31,8 @@ def render(run: Run) -> None:
             help="The run's directory as a zip, without what only serves to resume it here.",
         )
         if not run.status().is_active:
-            with st.popover("Delete", icon=":material/delete:"):
+            # Of this run: with the run it goes, and does not stay open for the next one.
+            with st.popover("Delete", icon=":material/delete:", key=f"training_delete_{run.id}"):
                 st.markdown(f"Delete **{run.id}**, its model and its figures for good?")
                 if st.button("Delete for good", type="primary", key="training_delete"):
                     _delete(run)
@@ -42,10 +43,15 @@ def _render_form(run: Run) -> None:
     with st.form("training_about", border=False):
         title = st.text_input("Name", known.title, key=f"training_title_{run.id}", max_chars=80)
         tags = st.text_input(
-            "Tags", ", ".join(known.tags), key=f"training_tags_{run.id}", help="Between commas."
+            "Tags",
+            ", ".join(known.tags),
+            key=f"training_tags_{run.id}",
+            placeholder="quick, test",
         )
-        note = st.text_area("Note", known.note, key=f"training_note_{run.id}", max_chars=2000)
-        if st.form_submit_button("Keep", type="primary"):
+        note = st.text_area(
+            "Note", known.note, key=f"training_note_{run.id}", max_chars=2000, height=68
+        )
+        if st.form_submit_button("Save", type="primary"):
             try:
                 describe_as(run, title, tuple(tags.split(",")), note)
             except TrashnetError as error:
@@ -68,4 +74,5 @@ def _delete(run: Run) -> None:
         st.error(str(error), icon=":material/error:")
         return
     st.session_state.pop("training_run", None)
+    st.toast(f"{run.id} is deleted.", icon=":material/delete:")
     st.rerun()

@@ -27,8 +27,10 @@ def render() -> None:
         return
     st.subheader("Runs")
     st.caption("Choose one to show it above, two to compare them.")
+    table = runs_frame(rows)
+    unused = [column for column in ("name", "tags") if not any(map(len, table[column]))]
     st.dataframe(
-        runs_frame(rows),
+        table.drop(columns=unused),
         placeholder="–",
         key="training_table",
         hide_index=True,
@@ -56,7 +58,9 @@ def render() -> None:
 
 def _row(run: Run) -> dict[str, Any]:
     row, known = describe(run), about(run)
-    return {"run": row.pop("run"), "name": known.title, "tags": list(known.tags), **row}
+    first = {"run": row.pop("run"), "name": known.title, "state": row.pop("state")}
+    first |= {key: row.pop(key) for key in ("test_accuracy", "test_photos")}
+    return {**first, **row, "tags": list(known.tags)}
 
 
 def _chosen(rows: list[dict[str, Any]]) -> list[str]:

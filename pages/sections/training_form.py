@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.shared import loaders
 from trashnet.config import MODELS, RECIPES, TrainConfig, choices
-from trashnet.data import Photos
+from trashnet.data import Photos, is_scanned
 from trashnet.errors import TrashnetError
 from trashnet.estimate import measured
 from trashnet.index import check_splittable, review_of
@@ -87,7 +87,8 @@ def render(photos: Photos) -> None:
     if pressed:
         try:
             env, config = loaders.env(), TrainConfig.from_dict(values)
-            check_splittable(photos, env, config, loaders.progress_bar())
+            if is_scanned(photos, env.cache):  # else the run reads them first, and says it itself
+                check_splittable(photos, env, config, loaders.progress_bar())
             run = new_run(env.runs, config, photos, review_of(photos, env).latest())
             start(run, env)
         except TrashnetError as error:

@@ -30,6 +30,8 @@ def render_photo(runs: list[Run], name: str, source: bytes | PhotoError, key: st
             return
         for column, run in zip(st.columns(len(runs)), runs, strict=True):
             with column:
+                if len(runs) > 1:
+                    st.markdown(f"**{run.id}**")
                 render_answer(run, source, f"{key}_{run.id}")
 
 
@@ -41,7 +43,9 @@ def render_answer(run: Run, content: bytes, key: str) -> None:
     except TrashnetError as error:
         st.error(str(error), icon=":material/broken_image:")
         return
-    _render_words(prediction)  # above the photo: on a phone, one screen holds the answer
+    _render_words(
+        prediction, loaders.classifier(run).threshold
+    )  # above the photo: on a phone, one screen holds the answer
     left, right = st.columns([2, 3])
     with left:
         st.fragment(_render_map)(run, content, picture, prediction.label, key)
@@ -56,13 +60,14 @@ def render_answer(run: Run, content: bytes, key: str) -> None:
     render_similar(run, loaders.classifier(run).similar(prediction))
 
 
-def _render_words(prediction: Prediction) -> None:
+def _render_words(prediction: Prediction, threshold: float) -> None:
     if prediction.sure:
         st.subheader(f"{prediction.label.capitalize()}, {prediction.confidence:.0%}")
         return
     st.subheader(f"Not sure; perhaps {prediction.label}, {prediction.confidence:.0%}")
     st.caption(
-        "Try another angle, one object at a time, or a plain background."
+        f"Below {threshold:.0%} an answer counts as not sure. Try another angle, one object at a "
+        "time, or a plain background."
         if prediction.familiar
         else "This picture is unlike anything in training, so the answer is a guess. Try a "
         "photo of one piece of waste on a plain background."
@@ -73,7 +78,7 @@ def _render_map(run: Run, content: bytes, picture: NDArray[np.uint8], label: str
     """Draws the photo under the map of what spoke for the class."""
     place = st.container()  # the photo first, then what changes it
     opacity = st.slider(
-        f"What spoke for {label}",
+        f"Heat map: what spoke for {label}",
         0,
         100,
         40,

@@ -174,8 +174,26 @@ def finished_runs() -> list[Run]:
 
 
 def answering_runs() -> list[Run]:
-    """Returns the finished runs, those that know photos before those that know drawings."""
-    return sorted(finished_runs(), key=lambda run: run.is_sample)
+    """Returns the finished runs, the one to answer with first.
+
+    Those that know photos come before those that know drawings, those of the photos in use before
+    others, and then those that did best on validation; a quick try does not become the app's model.
+    """
+    try:
+        photos = photos_if_any()
+    except TrashnetError:
+        photos = None
+
+    def rank(run: Run) -> tuple[bool, bool, float]:
+        of_others = photos is not None and run.config["data"]["name"] != photos.name
+        return run.is_sample, of_others, -validation_accuracy(run)
+
+    return sorted(finished_runs(), key=rank)
+
+
+def validation_accuracy(run: Run) -> float:
+    """Returns the share of its validation photos that a finished run gets right."""
+    return run.evaluation()["splits"].get("validation", {}).get("accuracy", 0.0)
 
 
 def photo_root(run: Run) -> Path:

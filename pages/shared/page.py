@@ -39,7 +39,8 @@ def page_header(name: str, question: str) -> None:
         if not is_phone():
             _render_links("stretch")
             st.divider()
-        _render_status()
+        # By itself only while there is something new to say.
+        st.fragment(_render_status, run_every=5 if loaders.active_run() else None)()
     if is_phone():  # there the sidebar would lie over the page and stay open
         with st.container(horizontal=True, gap="xsmall"):
             _render_links("content")

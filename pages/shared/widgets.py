@@ -42,7 +42,8 @@ def describe_run(run: Run) -> str:
     """Says what a run is in half a line: network, size, length and data."""
     config, data = run.train_config, run.config["data"]["name"]
     epochs = f" · {config.epochs} epochs" if config.epochs else ""
-    return f"{config.model} · {config.image_size} px{epochs} · {data}"
+    settings = f"{config.model} · {config.image_size} px{epochs} · {data}"
+    return f"{settings} · {loaders.validation_accuracy(run):.1%} of validation right"
 
 
 OUT_OF_FOLD = "out_of_fold"
