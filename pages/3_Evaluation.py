@@ -2,7 +2,15 @@
 
 import streamlit as st
 
-from pages.sections import comparison, errors, report
+from pages.sections import (
+    bias,
+    calibration,
+    comparison,
+    errors,
+    label_errors,
+    report,
+    robustness,
+)
 from pages.shared import loaders
 from pages.shared.page import page_header
 from pages.shared.widgets import (
@@ -74,22 +82,27 @@ if split in evaluation.get("unreviewed", {}):
         icon=":material/rate_review:",
     )
 
-tabs = st.tabs(
-    ["Errors", "Report", "Compare"],
-    key="evaluation_tab",
-    on_change="rerun",
-    bind="query-params",
-)
-if tabs[0].open:
-    with tabs[0]:
-        errors.render(run, split, figures)
-if tabs[1].open:
-    with tabs[1]:
-        report.render(run, figures, split)
-if tabs[2].open:
-    with tabs[2]:
-        others = [other for other in loaders.finished_runs() if other.path != run.path]
-        if others:
-            comparison.render(pick_run("evaluation_other", others), run, "evaluation_compare")
-        else:
-            st.info("There is one finished run; train another to compare them.")
+
+def render_comparison() -> None:
+    """Lets a person choose another run to compare with."""
+    others = [other for other in loaders.finished_runs() if other.path != run.path]
+    if others:
+        comparison.render(pick_run("evaluation_other", others), run, "evaluation_compare")
+    else:
+        st.info("There is one finished run; train another to compare them.")
+
+
+SECTIONS = {
+    "Errors": lambda: errors.render(run, split, figures),
+    "Report": lambda: report.render(run, figures, split),
+    "Calibration": lambda: calibration.render(run, split, figures),
+    "Bias": lambda: bias.render(run, split, figures),
+    "Robustness": lambda: robustness.render(run),
+    "Label errors": lambda: label_errors.render(run),
+    "Compare": render_comparison,
+}
+tabs = st.tabs(list(SECTIONS), key="evaluation_tab", on_change="rerun", bind="query-params")
+for tab, render in zip(tabs, SECTIONS.values(), strict=True):
+    if tab.open:
+        with tab:
+            render()

@@ -31,6 +31,8 @@ LAYERS = [
         "measure",
         "robustness",
         "compare",
+        "slices",
+        "suspects",
         "hub",
     },
     {"printing", "__main__", "__init__"},

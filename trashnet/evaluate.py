@@ -327,6 +327,28 @@ def reliability(
     ]
 
 
+def accuracy_and_coverage(confidence: Floats, correct: NDArray[np.bool_]) -> pd.DataFrame:
+    """Returns what every possible threshold would answer, and how much of that is right.
+
+    Args:
+        confidence: `(n,)`.
+        correct: `(n,)`.
+
+    Returns:
+        One row a different confidence, the highest first: threshold, coverage, accuracy.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    answered = np.arange(1, len(order) + 1)
+    table = pd.DataFrame(
+        {
+            "threshold": confidence[order],
+            "coverage": answered / len(order),
+            "accuracy": np.cumsum(correct[order]) / answered,
+        }
+    )
+    return table.drop_duplicates("threshold", keep="last", ignore_index=True)
+
+
 def choose_threshold(
     p: Floats, labels: NDArray[np.int64], target: float = TARGET_ACCURACY
 ) -> float:
@@ -334,10 +356,6 @@ def choose_threshold(
 
     When no confidence reaches the target, only the surest answer is given.
     """
-    confidence, correct = p.max(axis=1), p.argmax(axis=1) == labels
-    order = np.argsort(-confidence, kind="stable")
-    accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    tie_ends = np.append(np.diff(confidence[order]) < 0, True)  # equal ones are answered together
-    reached = np.flatnonzero((accuracy >= target) & tie_ends)
-    last = reached[-1] if len(reached) else 0
-    return float(confidence[order[last]])
+    ways = accuracy_and_coverage(p.max(axis=1), p.argmax(axis=1) == labels)
+    reached = ways.threshold[ways.accuracy >= target]
+    return float(reached.iloc[-1] if len(reached) else ways.threshold.iloc[0])

@@ -1,6 +1,7 @@
 """Plotly figures from plain data. One colour per class, the same in every figure."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -133,7 +134,11 @@ def compared_curves(epochs: Mapping[str, pd.DataFrame], metric: str) -> go.Figur
 
 
 def confusion(
-    matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str, dark: bool = False
+    matrix: Sequence[Sequence[int]],
+    classes: Sequence[str],
+    title: str,
+    dark: bool = False,
+    as_shares: bool = False,
 ) -> go.Figure:
     """Draws a confusion matrix whose cells can be clicked.
 
@@ -145,6 +150,7 @@ def confusion(
         classes: Class names, in the order of both.
         title: The finding.
         dark: Whether the page is dark, so that pale cells get light numbers.
+        as_shares: Whether cells show percentages of their row instead of numbers of photos.
     """
     n = len(classes)
     shares = [[count / max(1, sum(row)) for count in row] for row in matrix]
@@ -182,7 +188,7 @@ def confusion(
         figure.add_annotation(
             x=predicted,
             y=true,
-            text=str(count) if count else "·",
+            text=(f"{share:.0%}" if as_shares else str(count)) if count else "·",
             showarrow=False,
             font={"size": 14, "color": "#FFFFFF" if light else "#0F1A16"},
         )
@@ -263,6 +269,107 @@ def recall_bars(recall: Sequence[float], classes: Sequence[str]) -> go.Figure:
     figure.update_yaxes(autorange="reversed", title=None)
     figure.update_layout(height=110 + 30 * len(classes))
     return _finish(figure, "Recall by class", grid="x")
+
+
+def reliability(
+    before: Sequence[Mapping[str, float]], after: Sequence[Mapping[str, float]], title: str
+) -> go.Figure:
+    """Draws accuracy against confidence, before and after temperature; the diagonal is honest.
+
+    Args:
+        before: Bins of n, confidence and accuracy.
+        after: The same, after temperature.
+        title: The finding.
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": _TEXT, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    for bins, name, colour in (
+        (before, "before", _VALIDATION),
+        (after, "after temperature", _TRAIN),
+    ):
+        figure.add_scatter(
+            x=[b["confidence"] for b in bins],
+            y=[b["accuracy"] for b in bins],
+            customdata=[b["n"] for b in bins],
+            mode="lines+markers",
+            name=name,
+            line={"color": colour},
+            hovertemplate="confidence %{x:.1%}, right %{y:.1%}, %{customdata} photos"
+            f"<extra>{name}</extra>",
+        )
+    low = min([b[k] for b in (*before, *after) for k in ("confidence", "accuracy")], default=0)
+    figure.update_xaxes(title="confidence", tickformat=".0%", range=[max(0, low - 0.05), 1.01])
+    figure.update_yaxes(title="right", tickformat=".0%", range=[max(0, low - 0.05), 1.01])
+    figure.update_layout(height=380)
+    return _finish(figure, title)
+
+
+def accuracy_coverage(ways: pd.DataFrame, threshold: float, title: str) -> go.Figure:
+    """Draws how right the answers are against how many are given, and where a threshold stands.
+
+    Args:
+        ways: Rows of threshold, coverage and accuracy (`trashnet.evaluate.accuracy_and_coverage`).
+        threshold: The one in use.
+        title: The finding.
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=ways.coverage,
+        y=ways.accuracy,
+        customdata=ways.threshold,
+        mode="lines",
+        line={"color": _TRAIN},
+        hovertemplate="answers from %{customdata:.1%} confidence on: %{x:.1%} of the photos, "
+        "%{y:.1%} of them right<extra></extra>",
+        showlegend=False,
+    )
+    at = ways[ways.threshold >= threshold].tail(1)
+    figure.add_scatter(
+        x=at.coverage,
+        y=at.accuracy,
+        mode="markers",
+        marker={"color": _VALIDATION, "size": 13, "symbol": "diamond"},
+        hovertemplate="the threshold<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_xaxes(title="answered", tickformat=".0%", range=[0, 1.01])
+    figure.update_yaxes(title="of these right", tickformat=".0%")
+    figure.update_layout(height=380)
+    return _finish(figure, title)
+
+
+def robustness_lines(rows: Sequence[Mapping[str, Any]], plain: float, title: str) -> go.Figure:
+    """Draws the change of accuracy by each transformation and strength as bars.
+
+    Args:
+        rows: Of transformation, strength, unit, n, accuracy and change.
+        plain: The accuracy of unchanged photos.
+        title: The finding.
+    """
+    figure = go.Figure()
+    shown = [row for row in rows if row["change"] is not None]
+    names = [f"{row['transformation'].replace('_', ' ')} {row['strength']:g}" for row in shown]
+    figure.add_bar(
+        y=names,
+        x=[row["change"] for row in shown],
+        orientation="h",
+        marker_color=[_VALIDATION if row["change"] < -0.05 else _TRAIN for row in shown],
+        customdata=[[row["accuracy"], row["n"], row["unit"]] for row in shown],
+        hovertemplate="%{y} %{customdata[2]}: %{customdata[0]:.1%} of %{customdata[1]} right, "
+        "%{x:+.1%}<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_xaxes(title=f"change from {plain:.1%}", tickformat="+.0%")
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(height=90 + 22 * len(shown))
+    return _finish(figure, title)
 
 
 def _finish(figure: go.Figure, title: str | None, grid: str = "xy") -> go.Figure:

@@ -3,16 +3,16 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from pages.shared import loaders
-from pages.shared.widgets import OUT_OF_FOLD, paged, photo_grid, split_name
-from trashnet.evaluate import answers
+from pages.shared import loaders, photo_dialog
+from pages.shared.answered import answers_to
+from pages.shared.widgets import paged, photo_grid, split_name
 from trashnet.figures import confusion
 from trashnet.runs import Run
 
 ANY = "any"
+COUNTS, SHARES = "photos", "share of the true class"
 
 
 def render(run: Run, split: str, figures: dict[str, Any]) -> None:
@@ -26,12 +26,21 @@ def render(run: Run, split: str, figures: dict[str, Any]) -> None:
 
 def _render_matrix(run: Run, figures: dict[str, Any]) -> None:
     matrix = np.array(figures["confusion_matrix"])
+    shares = st.segmented_control(
+        "Cells show",
+        [COUNTS, SHARES],
+        default=COUNTS,
+        required=True,
+        key="evaluation_cells",
+        bind="query-params",
+    )
     st.plotly_chart(
         confusion(
             matrix.tolist(),
             run.classes,
             _finding(matrix, run.classes),
             dark=st.context.theme.type == "dark",
+            as_shares=shares == SHARES,
         ),
         key="evaluation_matrix",
         on_select=_choose_cell,
@@ -64,7 +73,7 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
         options = [ANY, *run.classes]
         true = st.selectbox("True class", options, key="evaluation_true", bind="query-params")
         said = st.selectbox("Predicted", options, key="evaluation_predicted", bind="query-params")
-    rows = _answers(run, split, temperature)
+    rows = everything = answers_to(run, split, temperature)
     split = split_name(split)
     if true == said == ANY:
         rows = rows[rows.label != rows.predicted]
@@ -74,6 +83,7 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
         rows = rows[(rows.predicted == said) | (said == ANY)]
         what = f"{len(rows)} {split} photos: true {true}, predicted {said}"
     st.markdown(f"**{what}**, the surest first.")
+    photo_dialog.open_if_asked(run, everything)
     if rows.empty:
         return
     first, last = paged(rows.file, "evaluation_page", per_page=24)
@@ -84,12 +94,4 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
         else f"**{row.label}**, {row.confidence:.0%}"
         for row in shown.itertuples()
     ]
-    photo_grid(loaders.photo_root(run), shown.file, captions)
-
-
-def _answers(run: Run, split: str, temperature: float) -> pd.DataFrame:
-    if split == OUT_OF_FOLD:
-        table = loaders.out_of_fold(run)
-        return answers(table, run.classes, table.temperature.to_numpy()[:, None])
-    table = loaders.predictions(run)
-    return answers(table[table.split == split], run.classes, temperature)
+    photo_grid(loaders.photo_root(run), shown.file, captions, on_open=photo_dialog.open_photo)

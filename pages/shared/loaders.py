@@ -31,6 +31,7 @@ from trashnet.predict import Classifier, Prediction
 from trashnet.review import Decision
 from trashnet.runs import RELEASED, Run, list_runs
 from trashnet.samples import SAMPLE_CLASSES, draw_sample
+from trashnet.slices import slices
 
 Result = TypeVar("Result")
 
@@ -224,6 +225,13 @@ def out_of_fold(run: Run) -> pd.DataFrame | None:
     """Returns a run's out-of-fold table, or None where there are no folds."""
     path = run.path / "out_of_fold.parquet"
     return _out_of_fold(str(run.path), path.stat().st_mtime_ns) if path.exists() else None
+
+
+@st.cache_data(max_entries=16, show_spinner="Comparing slices")
+def slices_of(path: str, stamp: int, said: pd.DataFrame) -> pd.DataFrame:
+    """Returns how answers differ between slices of a run's photos (`trashnet.slices`)."""
+    run = Run(Path(path))
+    return slices(said, pd.read_parquet(run.path / "index.parquet"), run.classes)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -1,6 +1,6 @@
 """Pieces that several pages draw: run picker, grid of photos, accuracy in words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,17 @@ def accuracy_text(report: dict[str, Any], split: str) -> str:
     return f"{low:.1%} to {high:.1%}, {split_name(split)}, n = {report['n']:,}"
 
 
-def photo_grid(root: Path, files: Sequence[str], captions: Sequence[str], width: int = 140) -> None:
-    """Draws thumbnails that flow into as many columns as fit, on a phone as on a desktop."""
+def photo_grid(
+    root: Path,
+    files: Sequence[str],
+    captions: Sequence[str],
+    width: int = 140,
+    on_open: Callable[[str], None] | None = None,
+) -> None:
+    """Draws thumbnails that flow into as many columns as fit, on a phone as on a desktop.
+
+    With `on_open`, each has a button below it that calls it with the file.
+    """
     with st.container(horizontal=True, gap="small"):
         for file, caption in zip(files, captions, strict=True):
             with st.container(width=width, gap=None):
@@ -80,6 +89,15 @@ def photo_grid(root: Path, files: Sequence[str], captions: Sequence[str], width:
                 except (OSError, PhotoError):
                     st.caption(":material/broken_image: photo not on this machine")
                 st.caption(caption)
+                if on_open is not None:
+                    st.button(
+                        "Why?",
+                        key=f"open_{file}",
+                        type="tertiary",
+                        on_click=on_open,
+                        args=(file,),
+                        help=f"Open {file}",
+                    )
 
 
 def paged(files: Sequence[str], key: str, per_page: int = 60) -> tuple[int, int]:

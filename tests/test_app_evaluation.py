@@ -1,0 +1,116 @@
+"""The evaluation page beyond the matrix: calibration, bias, robustness, labels, one photo."""
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from visiting import metrics, open_page, pictures, run, words
+
+from trashnet.config import Environment
+from trashnet.data import Photos
+from trashnet.evaluate import answers
+from trashnet.runs import RELEASED, Run
+from trashnet.slices import sentence, slices
+from trashnet.suspects import suspects
+
+SHIPPED = Run(RELEASED)
+
+
+def open_tab(name: str, split: str | None = None) -> AppTest:
+    page = open_page("Evaluation")
+    if split is not None:
+        page.segmented_control(key="evaluation_split").set_value(split)
+    page.session_state["evaluation_tab"] = name
+    return run(page)
+
+
+@pytest.fixture
+def photos(samples: Photos, env: Environment) -> Photos:
+    """The sample pictures; the shipped run is the only one."""
+    return samples
+
+
+def test_calibration_shows_both_errors_and_a_threshold_that_moves(env: Environment) -> None:
+    page = open_tab("Calibration", "out_of_fold")
+    report = SHIPPED.evaluation()["out_of_fold"]
+    titles = [json.loads(c.proto.spec)["layout"]["title"]["text"] for c in page.get("plotly_chart")]
+    before, after = report["uncalibrated"]["ece"], report["ece"]
+    assert f"{before:.3f} before temperature, {after:.3f} after" in titles[0]
+    (slider,) = page.slider
+    table = SHIPPED.out_of_fold()
+    said = answers(table, SHIPPED.classes, table.temperature.to_numpy()[:, None])
+    for threshold in (50.0, 97.0):
+        slider.set_value(threshold)
+        page = run(page)
+        (slider,) = page.slider
+        withheld = said[said.confidence < threshold / 100]
+        wrong = (withheld.label != withheld.predicted).sum()
+        assert f"Withheld: {len(withheld):,} photos, {wrong:,} of which" in words(page)
+
+
+def test_bias_says_what_is_beyond_chance_and_nothing_else(env: Environment) -> None:
+    import pandas as pd
+
+    page = open_tab("Bias", "out_of_fold")
+    table = SHIPPED.out_of_fold()
+    said = answers(table, SHIPPED.classes, table.temperature.to_numpy()[:, None])
+    found = slices(said, pd.read_parquet(SHIPPED.path / "index.parquet"), SHIPPED.classes)
+    text = words(page)
+    called = [sentence(row) for _, row in found[found.is_difference].iterrows()]
+    assert f"{len(called)} of {len(found)} comparisons" in text
+    assert all(said in text for said in called)
+    assert not any(sentence(r) in text for _, r in found[~found.is_difference].iterrows())
+
+
+def test_robustness_is_shown_where_it_was_measured(env: Environment, trained: Run) -> None:
+    page = open_tab("Robustness")
+    assert f"python -m trashnet robustness {trained.id}" in [c.value for c in page.code]
+    page.selectbox(key="evaluation_run").set_value("released")
+    text = words(run(page))
+    assert "on average over the transformations" in text and "validation, n = 253" in text
+
+
+def test_suspected_labels_are_listed_the_surest_first(env: Environment) -> None:
+    page = open_tab("Label errors")
+    found = suspects(SHIPPED.out_of_fold(), SHIPPED.classes)
+    text = words(page)
+    assert f"{len(found)} of 2,521 photos" in text
+    assert text.index(found.file[0]) < text.index(found.file[1])
+    assert "nothing to review" in text
+
+
+def test_a_run_without_folds_suspects_nobody(trained: Run) -> None:
+    assert "five folds" in words(open_tab("Label errors"))
+
+
+def test_a_mistake_opens_with_both_maps_and_can_be_suspected(mistaken: Run) -> None:
+    page = open_page("Evaluation")
+    said = answers(
+        mistaken.predictions().query("split == 'test'"),
+        mistaken.classes,
+        mistaken.evaluation()["temperature"],
+    )
+    first = said[said.label != said.predicted].iloc[0]
+    page.button(key=f"open_{first.file}").click()
+    run(page)
+    maps = [alt for alt in pictures(page) if "where it looks like" in alt]
+    assert maps == [
+        f"{first.file}, and where it looks like {label}" for label in (first.predicted, first.label)
+    ]
+    assert "The training photos it is most like" in words(page)
+    page.button(key="dialog_suspect").click()
+    run(page)
+    assert f"In the review file: relabelled {first.predicted}." in words(page)
+
+
+def test_the_matrix_shows_photos_or_shares(mistaken: Run) -> None:
+    page = open_page("Evaluation")
+
+    def cells() -> list[str]:
+        (chart,) = [c for c in page.get("plotly_chart") if "matrix" in c.proto.id]
+        return [a["text"] for a in json.loads(chart.proto.spec)["layout"]["annotations"]]
+
+    assert not any("%" in text for text in cells())
+    page.segmented_control(key="evaluation_cells").set_value("share of the true class")
+    run(page)
+    assert any("%" in text for text in cells()) and metrics(page)["Accuracy"]
