@@ -121,8 +121,9 @@ def _decode(source: Source, longest: int | None = None) -> Image.Image:
             f"{name} has more than {MAX_PIXELS // 10**6} million pixels: make it smaller first."
         ) from error
     except Exception as error:  # decoders fed with damaged bytes raise almost anything
+        why = " ".join(str(error).split())  # some decoders' messages have several lines
         raise PhotoError(
-            f"{name} is damaged or cut short: copy or download it again ({error})."
+            f"{name} is damaged or cut short: copy or download it again ({why})."
         ) from error
 
 
