@@ -8,6 +8,7 @@ from pages.sections import (
     comparison,
     errors,
     label_errors,
+    own_photos,
     report,
     robustness,
 )
@@ -100,6 +101,7 @@ SECTIONS = {
     "Robustness": lambda: robustness.render(run),
     "Label errors": lambda: label_errors.render(run),
     "Compare": render_comparison,
+    "Own photos": lambda: own_photos.render(run),
 }
 tabs = st.tabs(list(SECTIONS), key="evaluation_tab", on_change="rerun", bind="query-params")
 for tab, render in zip(tabs, SECTIONS.values(), strict=True):

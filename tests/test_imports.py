@@ -31,6 +31,8 @@ LAYERS = [
         "measure",
         "robustness",
         "compare",
+        "own",
+        "reports",
         "slices",
         "suspects",
         "hub",

@@ -223,7 +223,17 @@ def _runs(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]
 
 
 def _evaluate(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    return _report(runs.open_run(env.runs, options.run), options.split)
+    run = runs.open_run(env.runs, options.run)
+    if options.photos is None:
+        return _report(run, options.split)
+    from trashnet.batch import named_photos
+    from trashnet.own import evaluate_own
+
+    with printing.progress_bar() as on_progress:
+        found = evaluate_own(run, named_photos([options.photos], sys.stdin.buffer), on_progress)
+    for name, why in found.left_out.items():
+        logging.warning("left out %s: %s", name, why)
+    return {"run": run.id, "split": "own photos", **found.figures}
 
 
 def _report(run: runs.Run, split: str) -> dict[str, Any]:
@@ -356,6 +366,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = add("evaluate", _evaluate, printing.show_report, "report a finished run")
     evaluate.add_argument("run", metavar="RUN", help="run id, directory, or released")
     evaluate.add_argument("--split", default="test", help="train, validation or test")
+    evaluate.add_argument(
+        "--photos", metavar="PATH", help="folder or zip of class folders of your own, to test on"
+    )
     robustness = add(
         "robustness", _robustness, printing.show_robustness, "measure a run on changed photos"
     )

@@ -92,7 +92,7 @@ def sentence(row: pd.Series) -> str:
     whom = "Photos" if row.label == ALL else f"{row.label.capitalize()} photos"
     return (
         f"{whom} among the quarter with the {row.end} {row.quality} are recognised "
-        f"{abs(row.difference):.0%} {'less' if row.difference < 0 else 'more'} often: "
+        f"{100 * abs(row.difference):.0f} points {'less' if row.difference < 0 else 'more'} often: "
         f"{row.accuracy:.1%} of {row.n:,} against {row.rest_accuracy:.1%} of the other "
         f"{row.rest_n:,} (p = {row.p_value:.2g} after Holm's correction)."
     )
