@@ -36,6 +36,12 @@ class Decision:
     note: str = ""
     time: str = ""
 
+    @property
+    def words(self) -> str:
+        """Says it in a word or two."""
+        past = {"keep": "kept", "exclude": "excluded", "relabel": f"relabelled {self.label}"}
+        return past[self.action]
+
 
 class Review:
     """The decisions about one data set, in a file.

@@ -1,11 +1,15 @@
 """Evaluation, Label errors: photos that a model which never saw them is sure are something else."""
 
+from typing import Any
+
 import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.widgets import paged
+from trashnet.data import Photos
 from trashnet.errors import PhotoError, TrashnetError
 from trashnet.index import review_of
+from trashnet.review import Decision, Review
 from trashnet.runs import Run
 from trashnet.suspects import suspects
 
@@ -58,10 +62,9 @@ def render(run: Run) -> None:
         )
 
 
-def _render_decision(review, photos, row, decision) -> None:
+def _render_decision(review: Review, photos: Photos, row: Any, decision: Decision | None) -> None:
     if decision is not None:
-        word = f"relabelled {decision.label}" if decision.label else f"decided: {decision.action}"
-        st.caption(f":material/check: {word}")
+        st.caption(f":material/check: {decision.words}")
         return
 
     def decide(action: str, label: str | None = None) -> None:

@@ -102,8 +102,7 @@ def _render_review(row: pd.Series) -> None:
         st.error(str(error), icon=":material/error:")
         return
     if decision is not None:
-        what = f"relabelled {decision.label}" if decision.label else decision.action
-        st.caption(f":material/rate_review: In the review file: {what}.")
+        st.caption(f":material/rate_review: In the review file: {decision.words}.")
     others = [name for name in photos.classes if name != row.label]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = st.selectbox(
