@@ -45,18 +45,22 @@ def classify_each(
     """
     workers = workers or os.cpu_count() or 1
     own = threading.local()
+    # The first is made here: a run that cannot answer is said before a photo is read.
+    spare = [Classifier(run, flips, threads=1)]
 
     def answer(source: Source | PhotoError) -> Prediction | str:
         if isinstance(source, PhotoError):
             return str(source)
         if not hasattr(own, "classifier"):
-            own.classifier = Classifier(run, flips, threads=1)
+            try:
+                own.classifier = spare.pop()
+            except IndexError:
+                own.classifier = Classifier(run, flips, threads=1)
         try:
             return own.classifier.classify(source)
         except PhotoError as error:
             return str(error)
 
-    Classifier(run, flips)  # a run that cannot answer is said before the first photo is read
     pool = ThreadPoolExecutor(workers, "classify")
     waiting: deque[tuple[str, Future[Prediction | str]]] = deque()
     try:

@@ -41,13 +41,10 @@ def class_table(figures: dict[str, Any]) -> pd.DataFrame:
 
 def as_markdown(figures: dict[str, Any], title: str) -> str:
     """Returns the report as a Markdown page."""
-    low, high = figures["accuracy_interval"]
     lines = [
         f"# {title}",
         "",
-        f"Accuracy {figures['accuracy']:.1%} ({low:.1%}–{high:.1%}), n = {figures['n']:,}; "
-        f"macro F1 {figures['macro_f1']:.3f}; calibration error {figures['ece']:.3f}. "
-        "In brackets are 95 % intervals.",
+        f"{_summary(figures)} In brackets are 95 % intervals.",
         "",
         "| class | precision | recall | F1 | photos |",
         "|---|---|---|---|---|",
@@ -70,7 +67,6 @@ def as_html(figures: dict[str, Any], title: str) -> str:
     """Returns the report as one HTML page that needs nothing else."""
     from html import escape
 
-    low, high = figures["accuracy_interval"]
     names = list(figures["per_class"])
     matrix = pd.DataFrame(figures["confusion_matrix"], index=names, columns=names)
     return (
@@ -80,11 +76,18 @@ def as_html(figures: dict[str, Any], title: str) -> str:
         "table{border-collapse:collapse}td,th{padding:.25rem .6rem;border-bottom:1px solid #ccc;"
         "text-align:right}th:first-child{text-align:left}</style>"
         f"<h1>{escape(title)}</h1>"
-        f"<p>Accuracy {figures['accuracy']:.1%} ({low:.1%}–{high:.1%}), n = {figures['n']:,}; "
-        f"macro F1 {figures['macro_f1']:.3f}; calibration error {figures['ece']:.3f}.</p>"
+        f"<p>{_summary(figures)}</p>"
         + class_table(figures).to_html(float_format="{:.3f}".format, na_rep="", border=0)
         + "<p>Rows are true classes, columns predicted ones.</p>"
         + matrix.to_html(border=0)
+    )
+
+
+def _summary(figures: dict[str, Any]) -> str:
+    low, high = figures["accuracy_interval"]
+    return (
+        f"Accuracy {figures['accuracy']:.1%} ({low:.1%}–{high:.1%}), n = {figures['n']:,}; "
+        f"macro F1 {figures['macro_f1']:.3f}; calibration error {figures['ece']:.3f}."
     )
 
 

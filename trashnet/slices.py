@@ -41,9 +41,8 @@ def slices(said: pd.DataFrame, index: pd.DataFrame, classes: tuple[str, ...]) ->
     right = (table.label == table.predicted).to_numpy()
     rows = []
     for quality in QUALITIES:
-        rank = table[quality].rank(pct=True, method="average").to_numpy()
-        for end, (low, high) in _ENDS.items():
-            inside = (rank > low) & (rank <= high)
+        for end in _ENDS:
+            inside = _inside(table[quality], end)
             for label in (ALL, *classes):
                 of_class = np.ones(len(table), bool) if label == ALL else table.label == label
                 here, rest = right[inside & of_class], right[~inside & of_class]
@@ -82,9 +81,13 @@ def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def slice_of(said: pd.DataFrame, index: pd.DataFrame, quality: str, end: str) -> pd.DataFrame:
     """Returns the answers whose photos are in one end of a quality, as `slices` divides them."""
+    return said[_inside(said.merge(index[["file", quality]], on="file")[quality], end)]
+
+
+def _inside(values: pd.Series, end: str) -> NDArray[np.bool_]:
     low, high = _ENDS[end]
-    rank = said.merge(index[["file", quality]], on="file")[quality].rank(pct=True).to_numpy()
-    return said[(rank > low) & (rank <= high)]
+    rank = values.rank(pct=True).to_numpy()
+    return (rank > low) & (rank <= high)
 
 
 def sentence(row: pd.Series) -> str:

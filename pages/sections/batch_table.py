@@ -91,8 +91,7 @@ def _render_summary(run: Run, rows: list[dict[str, Any]]) -> None:
     answered = [row for row in rows if "error" not in row]
     sure = sum(row["sure"] for row in answered)
     failed = len(rows) - len(answered)
-    text = f"**{len(answered):,} photos answered, {sure:,} of them surely.**"
-    st.markdown(text)
+    st.markdown(f"**{len(answered):,} photos answered, {sure:,} of them surely.**")
     if failed:
         names = [f"`{row['file'].replace('`', chr(39))}`" for row in rows if "error" in row]
         more = f" and {failed - 5} more" if failed > 5 else ""
@@ -111,12 +110,12 @@ def _render_summary(run: Run, rows: list[dict[str, Any]]) -> None:
 
 
 def _render_table(runs: list[Run], photos: list[Named], rows: list[dict[str, Any]]) -> None:
-    rows = [row | {"file": _disarmed(row["file"])} for row in rows]
     table = pd.DataFrame(rows).reindex(
         columns=["thumbnail", "label", "confidence", "sure", "file", "error"]
     )
     table["sure"] = table.sure.map({True: "sure", False: "not sure"})
     table["confidence"] *= 100
+    table["file"] = table.file.map(_disarmed)  # the table has a CSV button of its own
     if table.error.isna().all():
         table = table.drop(columns="error")
     chosen = st.container()  # above the table, where it is seen at once

@@ -43,9 +43,9 @@ def render_answer(run: Run, content: bytes, key: str) -> None:
     except TrashnetError as error:
         st.error(str(error), icon=":material/broken_image:")
         return
-    _render_words(
-        prediction, loaders.classifier(run).threshold
-    )  # above the photo: on a phone, one screen holds the answer
+    classifier = loaders.classifier(run)
+    # Above the photo: on a phone, one screen holds the answer.
+    _render_words(prediction, classifier.threshold)
     left, right = st.columns([2, 3])
     with left:
         st.fragment(_render_map)(run, content, picture, prediction.label, key)
@@ -57,7 +57,7 @@ def render_answer(run: Run, content: bytes, key: str) -> None:
             alt="Probability of each class",
         )
         st.caption(f"{KNOWS} Answered by {run.id}.")
-    render_similar(run, loaders.classifier(run).similar(prediction))
+    render_similar(run, classifier.similar(prediction))
 
 
 def _render_words(prediction: Prediction, threshold: float) -> None:
