@@ -110,6 +110,12 @@ def test_folders_patterns_zips_and_names(tmp_path: Path) -> None:
     assert found("[1].jpg") == ["[1].jpg"]  # a name that looks like a pattern
 
 
+def test_a_link_to_nothing_is_left_to_be_said(tmp_path: Path) -> None:
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "nothing")
+    for given in ("link.jpg", "*.jpg"):
+        assert names([str(tmp_path / given)]) == [str(tmp_path / "link.jpg")]
+
+
 def test_a_zip_that_cannot_be_read_is_one_row_among_others(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(zip_bytes({"a.jpg": jpeg()})[:40])
     (tmp_path / "c.jpg").write_bytes(jpeg())

@@ -97,7 +97,8 @@ def named_photos(paths: Iterable[str], stdin: BufferedIOBase) -> Iterator[Named]
         elif Path(path).is_dir():
             inside = sorted(p for p in Path(path).rglob("*") if is_picture_name(p.name))
             yield from ((str(p), p) for p in inside)
-        elif not os.path.exists(path) and (matching := sorted(glob.glob(path, recursive=True))):
+        # A link to nothing is there, although it does not exist, and would match itself for ever.
+        elif not os.path.lexists(path) and (matching := sorted(glob.glob(path, recursive=True))):
             yield from named_photos(matching, stdin)
         elif path.lower().endswith(".zip") and os.path.isfile(path):
             yield from _from_zip(Path(path))
