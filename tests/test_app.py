@@ -32,7 +32,8 @@ from trashnet.data import Photos
 from trashnet.errors import RunError
 from trashnet.evaluate import probabilities
 from trashnet.files import digest
-from trashnet.runs import Run, list_runs, new_run, this_process
+from trashnet.processes import identity
+from trashnet.runs import Run, list_runs, new_run
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +166,7 @@ def test_a_finished_run_that_lost_a_file_is_not_offered(trained: Run, file: str)
 def test_a_run_in_any_state_breaks_no_page(samples: Photos, env: Environment, state: str) -> None:
     begun = new_run(env.runs, TrainConfig(epochs=4), samples)
     stored = "running" if state == "lost" else state
-    process = {"pid": 2**22 + 1, "process_started": 1.0} if state == "lost" else this_process()
+    process = {"pid": 2**22 + 1, "process_started": 1.0} if state == "lost" else identity()
     error = "The loss is no longer a number." if state == "failed" else None
     begun.write_status(state=stored, epoch=1, error=error, **process)
     active = state in ("waiting", "running", "stopping")
@@ -309,7 +310,7 @@ def test_a_value_out_of_range_is_never_started(
 
 def test_stop_reaches_the_training_process(samples: Photos, env: Environment) -> None:
     begun = new_run(env.runs, TrainConfig(epochs=4), samples)
-    begun.write_status(state="running", **this_process())
+    begun.write_status(state="running", **identity())
     page = open_page("Training")
     page.button(key="training_stop").click()
     run(page)
@@ -325,7 +326,7 @@ def test_the_monitor_shows_how_far_a_training_is(samples: Photos, env: Environme
     tick |= {"images_per_second": 78.2}
     lines = [json.dumps(epoch), json.dumps(tick), '{"kind": "ti']
     (begun.path / "metrics.jsonl").write_text("\n".join(lines))
-    begun.write_status(state="running", epoch=1, **this_process())
+    begun.write_status(state="running", epoch=1, **identity())
     (bar,) = open_page("Training").get("progress")
     assert bar.proto.value == int(100 * 1.5 / 4)
     assert "epoch 2 of 4" in bar.proto.text

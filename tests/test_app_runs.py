@@ -17,7 +17,8 @@ from trashnet.data import Photos
 from trashnet.estimate import Cost
 from trashnet.evaluate import evaluate
 from trashnet.library import about, describe_as
-from trashnet.runs import Run, list_runs, new_run, this_process
+from trashnet.processes import identity
+from trashnet.runs import Run, list_runs, new_run
 
 
 def widget(page: object, name: str) -> object:
@@ -113,7 +114,7 @@ def test_a_run_is_deleted_only_on_the_second_press(trained: Run, env: Environmen
 
 def test_a_run_that_trains_offers_no_deletion(samples: Photos, env: Environment) -> None:
     begun = new_run(env.runs, TrainConfig(epochs=4), samples)
-    begun.write_status(state="running", **this_process())
+    begun.write_status(state="running", **identity())
     assert [b for b in open_page("Training").button if b.key == "training_delete"] == []
 
 
@@ -209,7 +210,7 @@ def test_the_log_and_the_learning_rate_can_be_looked_at(samples: Photos, env: En
     (begun.path / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
     lines = [f"line {i}" for i in range(60)]
     (begun.path / "train.log").write_text("\n".join(lines))
-    begun.write_status(state="running", epoch=1, **this_process())
+    begun.write_status(state="running", epoch=1, **identity())
     page = open_page("Training")
     assert "learning rate 0.00025" in words(page) and "GB of memory" in words(page)
     (log,) = page.code

@@ -18,7 +18,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 LAYERS = [
     {"config", "errors", "files", "photos", "samples", "archive", "neighbours", "changes"},
-    {"data", "review", "index", "runs", "library", "estimate"},
+    {"data", "review", "index", "processes", "jobs", "runs", "library", "estimate"},
     {"predict", "augmentation", "pipeline", "models", "tracking", "evaluate", "figures"},
     {
         "audit",

@@ -11,7 +11,8 @@ from trashnet.config import TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import RunError
 from trashnet.library import About, about, delete, describe_as, zip_run
-from trashnet.runs import Run, list_runs, new_run, this_process
+from trashnet.processes import identity
+from trashnet.runs import Run, list_runs, new_run
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_deleted_run_is_gone_from_the_disk(run: Run) -> None:
 
 
 def test_a_run_that_trains_cannot_be_deleted(run: Run) -> None:
-    run.write_status(state="running", **this_process())
+    run.write_status(state="running", **identity())
     with pytest.raises(RunError, match="is being trained; stop it first"):
         delete(run)
     assert (run.path / "config.json").exists()

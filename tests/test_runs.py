@@ -20,6 +20,7 @@ from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import RunError
 from trashnet.files import write_json
+from trashnet.processes import identity
 from trashnet.review import Decision
 from trashnet.runs import (
     Run,
@@ -34,7 +35,6 @@ from trashnet.runs import (
     open_run,
     start,
     stop,
-    this_process,
 )
 
 PHOTOS = Photos(Path("photos"), "mine", "folder", ("can", "jar"), ("can/1.jpg", "jar/1.jpg"))
@@ -162,7 +162,7 @@ def test_where_there_are_no_runs_that_is_said(env: Environment) -> None:
 
 
 def test_a_run_in_a_table(run: Run) -> None:
-    write_status(run, epoch=3, seconds=12.34, **this_process())
+    write_status(run, epoch=3, seconds=12.34, **identity())
     assert describe(run) == {
         "run": run.id,
         "model": "cnn_baseline",
@@ -185,7 +185,7 @@ def test_a_run_in_a_table(run: Run) -> None:
 
 
 def test_the_state_of_a_living_process_stands(run: Run) -> None:
-    run.write_status(state="running", epoch=2, **this_process())
+    run.write_status(state="running", epoch=2, **identity())
     assert run.status() == dataclasses.replace(run.status(), state="running", epoch=2, error=None)
     assert run.status().is_active
     run.write_status(state="finished")
@@ -202,7 +202,7 @@ def test_a_run_whose_process_ended_is_lost(run: Run, state: str) -> None:
 
 
 def test_another_process_with_the_same_id_is_not_taken_for_the_training(run: Run) -> None:
-    mine = this_process()
+    mine = identity()
     write_status(run, **mine)
     assert run.status().state == "running"
     write_status(run, **mine | {"process_started": mine["process_started"] - 60})
@@ -246,12 +246,12 @@ def test_a_run_whose_state_is_torn_is_lost_and_can_go_on(run: Run, content: byte
         (run.path / "status.json").write_bytes(content)
     assert run.status().state == "lost" and "missing or torn" in str(run.status().error)
     check_startable(run)
-    run.write_status(state="running", **this_process())
+    run.write_status(state="running", **identity())
     assert run.status().state == "running" and run.status().error is None
 
 
 def test_what_a_later_version_adds_to_the_state_does_no_harm(run: Run) -> None:
-    write_status(run, mood="good", epoch=3, **this_process())
+    write_status(run, mood="good", epoch=3, **identity())
     assert run.status().epoch == 3
     assert run.write_status(epoch=4) == run.status()
     assert run.status().epoch == 4
@@ -389,7 +389,7 @@ def test_a_half_made_fold_is_made_anew(folded: Run) -> None:
 def test_stopping_a_run_stops_the_fold_that_is_trained(folded: Run) -> None:
     for fold in folded.folds[1:]:
         make_fold(folded, fold)
-    write_status(folded, **this_process())
+    write_status(folded, **identity())
     assert not any(fold.stop_requested for fold in folded.folds)
     stop(folded)
     assert all(fold.stop_requested for fold in folded.folds)
@@ -410,7 +410,7 @@ def test_a_run_whose_folds_were_not_gathered_has_no_out_of_fold_answers(
 
 
 def test_only_a_run_in_training_can_be_stopped(run: Run) -> None:
-    write_status(run, **this_process())
+    write_status(run, **identity())
     stop(run)
     assert run.stop_requested
     clear_stop(run)

@@ -103,7 +103,7 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
 def _audit(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     from trashnet import audit
 
-    with printing.progress_bar() as on_progress:
+    with printing.progress_bar(options.progress) as on_progress:
         photos = find_photos(env, on_progress)
         scanned = scan(photos, env.cache, on_progress)
         found = audit.audit(photos, scanned, env.cache, on_progress)
@@ -254,7 +254,7 @@ def _robustness(options: argparse.Namespace, env: Environment) -> dict[str, Any]
 
     run = runs.open_run(env.runs, options.run)
     photos = find_photos(env)
-    with printing.progress_bar() as on_progress:
+    with printing.progress_bar(options.progress) as on_progress:
         return measure_and_store(run, photos.root, options.split, on_progress)
 
 
@@ -316,6 +316,9 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("data", "audit", "review", "train", "robustness"):
             what = "folder of class folders or zip (default: TRASHNET_DATA)"
             sub.add_argument("--data", metavar="PATH", help=what)
+        if name in ("audit", "robustness"):
+            what = "write how far it is to this file, as JSON of done, total and what"
+            sub.add_argument("--progress", metavar="FILE", help=what)
         sub.set_defaults(command=command, show=show)
         return sub
 

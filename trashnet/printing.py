@@ -4,22 +4,30 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from trashnet.errors import TrashnetError
-from trashnet.files import Progress
+from trashnet.files import Progress, silent
+from trashnet.jobs import progress_file
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """Yields a callback that draws a bar on a terminal; a log has the epochs and gets no bar."""
+def progress_bar(file: str | None = None) -> Iterator[Progress]:
+    """Yields a callback that draws a bar on a terminal; a log has the epochs and gets no bar.
+
+    Args:
+        file: Where to write the progress as well, as `trashnet.jobs` reads it.
+    """
     bar: tqdm | None = None
+    also = progress_file(Path(file)) if file else silent
     shown = ""
 
     def on_progress(done: int, total: int, what: str) -> None:
         nonlocal bar, shown
+        also(done, total, what)
         if bar is None or what != shown:
             if bar is not None:
                 bar.close()

@@ -38,6 +38,7 @@ from trashnet.data import Photos
 from trashnet.errors import RunError, TrashnetError
 from trashnet.files import read_json, write_json
 from trashnet.neighbours import Projection
+from trashnet.processes import launch, living, tail
 from trashnet.review import Decision
 
 SCHEMA = 1
@@ -242,12 +243,7 @@ class Run:
 
     def log_tail(self, lines: int = 20) -> str:
         """Returns the last lines the training said."""
-        try:
-            with open(self.path / "train.log", "rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - 200 * lines))
-                return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
-        except OSError:
-            return ""
+        return tail(self.path / "train.log", lines)
 
     def memory(self) -> int | None:
         """Returns the bytes of memory the training process has, or None without one."""
@@ -282,20 +278,7 @@ def _is_alive(status: Status) -> bool:
 
 
 def _process(status: Status) -> psutil.Process | None:
-    """The living process of a run: a pid alone may be another program's by now."""
-    if status.pid is None:
-        return None
-    try:
-        process = psutil.Process(status.pid)
-        same = abs(process.create_time() - (status.process_started or 0)) < 1.5
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None
-
-
-def this_process() -> dict[str, Any]:
-    """Returns the fields of the state that identify the calling process."""
-    return {"pid": os.getpid(), "process_started": psutil.Process().create_time()}
+    return living(status.pid, status.process_started)
 
 
 # ---------------------------------------------------------------- make, list, open
@@ -450,20 +433,9 @@ def start(run: Run, env: Environment) -> None:
     check_startable(run)
     clear_stop(run)
     run.write_status(state="waiting", pid=None, process_started=None, error=None)
-    with open(run.path / "train.log", "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "trashnet", "resume", str(run.path)],
-            cwd=Path(__file__).parent.parent,
-            env=env.variables(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # closing the terminal of the app must not end it
-        )
+    process = launch(["resume", str(run.path)], env, run.path / "train.log")
     # Said here, because the process needs seconds to say so itself, and a second press is quicker.
-    with contextlib.suppress(psutil.Error):
-        began = psutil.Process(process.pid).create_time()
-        run.write_status(pid=process.pid, process_started=began)
+    run.write_status(**process)
 
 
 def check_startable(run: Run) -> None:

@@ -47,7 +47,8 @@ from trashnet.models import (
 from trashnet.neighbours import Projection, distance_to_training
 from trashnet.pipeline import TrainingBatches, decode_photos, plain_batches
 from trashnet.predict import LiteModel
-from trashnet.runs import Run, check_startable, clear_stop, make_fold, this_process
+from trashnet.processes import identity
+from trashnet.runs import Run, check_startable, clear_stop, make_fold
 from trashnet.tracking import MetricsFile, WandbRun
 
 log = logging.getLogger("trashnet")
@@ -80,7 +81,7 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
     """
     check_startable(run)
     spent = run.status().seconds
-    run.write_status(state="waiting", error=None, **this_process())
+    run.write_status(state="waiting", error=None, **identity())
     started: float | None = None  # waiting is not counted
 
     def leave(state: str, error: str | None = None) -> None:
