@@ -405,6 +405,20 @@ def test_a_click_on_a_cell_shows_its_photos(mistaken: Run) -> None:
         assert len(pictures(page)) == matrix[true, predicted]
 
 
+def test_a_click_on_a_sum_shows_the_row_or_the_column(mistaken: Run) -> None:
+    matrix = np.array(mistaken.evaluation()["splits"]["test"]["confusion_matrix"])
+    page = open_page("Evaluation")
+    click_cell(page, mistaken.classes[1], "any")
+    assert f"{matrix[1].sum()} test photos: true {mistaken.classes[1]}, predicted any" in words(
+        page
+    )
+    click_cell(page, "any", mistaken.classes[1])
+    assert f"{matrix[:, 1].sum()} test photos: true any" in words(page)
+    click_cell(page, "any", "any")
+    wrong = matrix.sum() - np.trace(matrix)
+    assert f"{wrong} of the test photos are misclassified" in words(page)
+
+
 def test_at_first_all_mistakes_are_shown_the_surest_first(mistaken: Run) -> None:
     table = table_of(mistaken, "test")
     wrong = table[table.label != table.predicted].sort_values("confidence", ascending=False)

@@ -1,7 +1,10 @@
 """The evaluation page beyond the matrix: calibration, bias, robustness, labels, one photo."""
 
 import json
+import time
 
+import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 from visiting import metrics, open_page, pictures, run, words
@@ -9,6 +12,7 @@ from visiting import metrics, open_page, pictures, run, words
 from trashnet.config import Environment
 from trashnet.data import Photos
 from trashnet.evaluate import answers
+from trashnet.jobs import Job
 from trashnet.runs import RELEASED, Run
 from trashnet.slices import sentence, slices
 from trashnet.suspects import suspects
@@ -49,8 +53,6 @@ def test_calibration_shows_both_errors_and_a_threshold_that_moves(env: Environme
 
 
 def test_bias_says_what_is_beyond_chance_and_nothing_else(env: Environment) -> None:
-    import pandas as pd
-
     page = open_tab("Bias", "out_of_fold")
     table = SHIPPED.out_of_fold()
     said = answers(table, SHIPPED.classes, table.temperature.to_numpy()[:, None])
@@ -64,10 +66,49 @@ def test_bias_says_what_is_beyond_chance_and_nothing_else(env: Environment) -> N
 
 def test_robustness_is_shown_where_it_was_measured(env: Environment, trained: Run) -> None:
     page = open_tab("Robustness")
-    assert f"python -m trashnet robustness {trained.id}" in [c.value for c in page.code]
+    assert f"python -m trashnet robustness {trained.id}" in words(page)
     page.selectbox(key="evaluation_run").set_value("released")
     text = words(run(page))
     assert "on average over the transformations" in text and "validation, n = 253" in text
+
+
+def test_robustness_is_measured_in_the_background(env: Environment, trained: Run) -> None:
+    page = open_tab("Robustness")
+    page.button(key="robustness_go").click()
+    run(page)
+    job = Job(trained.path, "robustness")
+    assert job.is_running
+    end = time.monotonic() + 120
+    while job.is_running and time.monotonic() < end:
+        page = open_tab("Robustness")  # as after a reload
+        if job.is_running:
+            assert page.get("progress") and "It goes on when this page is closed." in words(page)
+        time.sleep(0.3)
+    text = words(open_tab("Robustness"))
+    n = trained.evaluation()["splits"]["validation"]["n"]
+    assert "on average over the transformations" in text and f"validation, n = {n}" in text
+
+
+def test_a_measurement_is_stopped_and_begun_anew(env: Environment, trained: Run) -> None:
+    page = open_tab("Robustness")
+    page.button(key="robustness_go").click()
+    run(page)
+    page.button(key="robustness_stop").click()
+    run(page)
+    assert not Job(trained.path, "robustness").is_running
+    assert page.button(key="robustness_go") and not page.error
+
+
+def test_a_measurement_that_fails_says_why(env: Environment, trained: Run) -> None:
+    (trained.path / "model.tflite").write_bytes(b"nonsense")
+    page = open_tab("Robustness")
+    page.button(key="robustness_go").click()
+    run(page)
+    end = time.monotonic() + 60
+    while Job(trained.path, "robustness").is_running and time.monotonic() < end:
+        time.sleep(0.2)
+    (said,) = open_tab("Robustness").error
+    assert said.value.startswith("The measurement ended: ") and "Traceback" not in said.value
 
 
 def test_suspected_labels_are_listed_the_surest_first(env: Environment) -> None:
@@ -114,3 +155,46 @@ def test_the_matrix_shows_photos_or_shares(mistaken: Run) -> None:
     page.segmented_control(key="evaluation_cells").set_value("share of the true class")
     run(page)
     assert any("%" in text for text in cells()) and metrics(page)["Accuracy"]
+
+
+def test_the_table_holds_the_numbers_of_the_matrix_and_their_sums(mistaken: Run) -> None:
+    page = open_page("Evaluation")
+    page.segmented_control(key="evaluation_cells").set_value("table")
+    run(page)
+    (table,) = [d.value for d in page.dataframe if "any" in d.value]
+    matrix = np.array(mistaken.evaluation()["splits"]["test"]["confusion_matrix"])
+    classes = list(mistaken.classes)
+    assert table.loc[classes, classes].to_numpy().tolist() == matrix.tolist()
+    assert table.loc["any", classes].tolist() == matrix.sum(axis=0).tolist()
+    assert table.loc[classes, "any"].tolist() == matrix.sum(axis=1).tolist()
+    assert table.loc["any", "any"] == matrix.sum()
+
+
+def test_photos_are_filtered_by_confidence_quality_and_flag(env: Environment) -> None:
+    page = open_tab("Errors", "out_of_fold")
+    table = SHIPPED.out_of_fold()
+    said = answers(table, SHIPPED.classes, table.temperature.to_numpy()[:, None])
+    index = pd.read_parquet(SHIPPED.path / "index.parquet")
+    wrong = said[said.label != said.predicted].merge(index, on="file")
+    assert f"{len(wrong)} of the out of fold photos are misclassified**, the surest" in words(page)
+    page.slider(key="evaluation_confidence").set_value((80, 100))
+    sure = (wrong.confidence >= 0.8).sum()
+    assert f"{sure} of the out of fold photos are misclassified; confidence 80" in words(run(page))
+    page.slider(key="evaluation_confidence").set_value((0, 100))
+    page.selectbox(key="evaluation_flag").set_value("dark")
+    dark = wrong.flag.str.contains("dark").sum()
+    assert 0 < dark and f"{dark} of the out of fold photos are misclassified" in words(run(page))
+    page.selectbox(key="evaluation_flag").set_value("any")
+    page.selectbox(key="evaluation_quality").set_value("lowest brightness")
+    limit = said.merge(index, on="file").brightness.quantile(0.25)
+    dim = (wrong.brightness <= limit).sum()
+    assert f"{dim} of the out of fold photos are misclassified; the quarter" in words(run(page))
+
+
+def test_the_report_draws_a_curve_for_each_class(env: Environment) -> None:
+    page = open_tab("Report", "out_of_fold")
+    (chart,) = page.get("plotly_chart")
+    drawn = json.loads(chart.proto.spec)
+    assert [line["name"].split()[0] for line in drawn["data"]] == list(SHIPPED.classes)
+    assert drawn["layout"]["title"]["text"].endswith("trash")
+    assert "out of fold, n = 2,521; mean average precision 0.9" in words(page)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -10,10 +11,12 @@ from trashnet.figures import (
     class_balance,
     class_colours,
     confusion,
+    precision_recall_curves,
     probability_bars,
     recall_bars,
     training_curves,
 )
+from trashnet.reports import precision_recall
 
 CLASSES = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 # No two cells are equal, so a swap of rows and columns cannot go unseen.
@@ -49,6 +52,9 @@ def all_figures() -> dict[str, go.Figure]:
         "confusion": confusion(MATRIX, CLASSES, "A finding"),
         "probabilities": probability_bars(dict.fromkeys(CLASSES, 1 / 6), CLASSES),
         "recall": recall_bars([0.5] * 6, CLASSES),
+        "precision and recall": precision_recall_curves(
+            precision_recall(np.eye(6), np.arange(6), CLASSES), CLASSES, "A finding"
+        ),
     }
 
 
@@ -100,6 +106,19 @@ def test_cells_show_their_numbers_and_rows_are_true_classes_from_the_top() -> No
     assert figure.layout.yaxis.title.text == "true class"
     assert figure.layout.xaxis.title.text == "predicted class"
     assert list(figure.layout.xaxis.ticktext) == list(CLASSES)
+
+
+def test_sums_of_rows_and_columns_are_cells_too() -> None:
+    figure = confusion([[7, 1], [2, 10]], ("glass", "metal"), "A finding", totals="any")
+    trace = clickable(figure)
+    cells = {tuple(c): t for c, t in zip(trace.customdata, trace.text, strict=True)}
+    assert cells["glass", "any"] == "8 photos, 40% of all"
+    assert cells["any", "metal"] == "11 photos, 55% of all"
+    assert cells["any", "any"].startswith("20 photos")
+    numbers = {(a.y, a.x): a.text for a in figure.layout.annotations}
+    assert (numbers[0, 2], numbers[2, 1], numbers[2, 2]) == ("8", "11", "20")
+    assert list(figure.layout.yaxis.ticktext) == ["glass", "metal", "any"]
+    assert [list(row) for row in figure.data[0].z] == [[7 / 8, 1 / 8], [2 / 12, 10 / 12]]
 
 
 def test_shares_of_a_row_without_photos_are_zero() -> None:

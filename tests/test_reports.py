@@ -5,10 +5,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from sklearn.metrics import classification_report
+from sklearn.metrics import (
+    average_precision_score,
+    classification_report,
+    precision_recall_curve,
+)
 
 from trashnet.evaluate import report, wilson_interval
-from trashnet.reports import as_html, as_markdown, class_table
+from trashnet.reports import as_html, as_markdown, class_table, precision_recall
 from trashnet.runs import RELEASED, Run
 
 FIGURES = Run(RELEASED).evaluation()["out_of_fold"]
@@ -61,3 +65,19 @@ def test_the_html_is_one_page_and_escapes_its_title() -> None:
     for row in FIGURES["confusion_matrix"]:
         cells = [f"<td>{count}</td>" for count in row]
         assert re.search(r"\s*".join(map(re.escape, cells)), page)
+
+
+def test_the_curves_are_scikit_learns() -> None:
+    draws = np.random.default_rng(1)
+    p = draws.dirichlet(np.ones(3), 400).round(2)  # rounded, so that many are level
+    labels = draws.integers(0, 2, 400)  # none is of the third class
+    curves = precision_recall(p, labels, ("a", "b", "c"))
+    assert list(curves.label.unique()) == ["a", "b"]
+    for number, name in enumerate(("a", "b")):
+        ours = curves[curves.label == name]
+        precision, recall, threshold = precision_recall_curve(labels == number, p[:, number])
+        assert ours.threshold.tolist() == threshold[::-1].tolist()
+        assert ours.precision.to_numpy() == pytest.approx(precision[:-1][::-1])
+        assert ours.recall.to_numpy() == pytest.approx(recall[:-1][::-1])
+        average = average_precision_score(labels == number, p[:, number])
+        assert ours.average_precision.to_numpy() == pytest.approx(average)

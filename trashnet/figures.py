@@ -139,6 +139,7 @@ def confusion(
     title: str,
     dark: bool = False,
     as_shares: bool = False,
+    totals: str | None = None,
 ) -> go.Figure:
     """Draws a confusion matrix whose cells can be clicked.
 
@@ -151,10 +152,25 @@ def confusion(
         title: The finding.
         dark: Whether the page is dark, so that pale cells get light numbers.
         as_shares: Whether cells show percentages of their row instead of numbers of photos.
+        totals: What stands for every class; adds a row and a column of sums by this name, which can
+            be clicked too. Their percentages are of all photos.
     """
     n = len(classes)
     shares = [[count / max(1, sum(row)) for count in row] for row in matrix]
-    cells = [(true, predicted) for true in range(n) for predicted in range(n)]
+    cells = [
+        (true, predicted, matrix[true][predicted], shares[true][predicted], f" of {classes[true]}")
+        for true in range(n)
+        for predicted in range(n)
+    ]
+    names = list(classes)
+    if totals is not None:
+        names.append(totals)
+        by_true, by_predicted = map(sum, matrix), map(sum, zip(*matrix, strict=True))
+        sums = [(i, n, count) for i, count in enumerate(by_true)]
+        sums += [(n, i, count) for i, count in enumerate(by_predicted)]
+        photos = sum(map(sum, matrix))
+        cells += [(*where, count, count / max(1, photos), " of all") for *where, count in sums]
+        cells.append((n, n, photos, 1.0, ""))
     figure = go.Figure(
         go.Heatmap(
             z=shares,
@@ -170,21 +186,20 @@ def confusion(
         )
     )
     figure.add_scatter(
-        x=[predicted for _, predicted in cells],
-        y=[true for true, _ in cells],
+        x=[predicted for _, predicted, *_ in cells],
+        y=[true for true, *_ in cells],
         mode="markers",
         marker={"symbol": "square", "size": 40, "color": "rgba(0, 0, 0, 0)"},
-        customdata=[(classes[true], classes[predicted]) for true, predicted in cells],
-        text=[f"{matrix[t][p]} photos, {shares[t][p]:.0%} of {classes[t]}" for t, p in cells],
+        customdata=[(names[true], names[predicted]) for true, predicted, *_ in cells],
+        text=[f"{count} photos, {share:.0%}{of}" for _, _, count, share, of in cells],
         hovertemplate="true %{customdata[0]}, predicted %{customdata[1]}: %{text}<extra></extra>",
         showlegend=False,
         # What is not clicked stays as it is.
         selected={"marker": {"opacity": 0}},
         unselected={"marker": {"opacity": 0}},
     )
-    for true, predicted in cells:
-        count, share = matrix[true][predicted], shares[true][predicted]
-        light = dark or share > 0.45
+    for true, predicted, count, share, _ in cells:
+        light = dark or (share > 0.45 and n not in (true, predicted))
         figure.add_annotation(
             x=predicted,
             y=true,
@@ -192,11 +207,12 @@ def confusion(
             showarrow=False,
             font={"size": 14, "color": "#FFFFFF" if light else "#0F1A16"},
         )
-    axis = {"tickvals": list(range(n)), "ticktext": list(classes), "range": [-0.5, n - 0.5]}
+    end = len(names) - 0.5
+    axis = {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.5, end]}
     figure.update_xaxes(**axis, title="predicted class", zeroline=False, tickangle=-30)
-    figure.update_yaxes(**axis | {"range": [n - 0.5, -0.5]}, title="true class", zeroline=False)
+    figure.update_yaxes(**axis | {"range": [end, -0.5]}, title="true class", zeroline=False)
     figure.update_layout(
-        height=130 + 52 * n,
+        height=130 + 52 * len(names),
         dragmode=False,
         hovermode="closest",
         hoverdistance=-1,
@@ -345,7 +361,36 @@ def accuracy_coverage(ways: pd.DataFrame, threshold: float, title: str) -> go.Fi
     return _finish(figure, title)
 
 
-def robustness_lines(rows: Sequence[Mapping[str, Any]], plain: float, title: str) -> go.Figure:
+def precision_recall_curves(curves: pd.DataFrame, classes: Sequence[str], title: str) -> go.Figure:
+    """Draws precision against recall, a line a class.
+
+    Args:
+        curves: Rows of label, threshold, precision, recall and average_precision
+            (`trashnet.reports.precision_recall`).
+        classes: Class names, in order.
+        title: The finding.
+    """
+    colours = class_colours(classes)
+    figure = go.Figure()
+    for name, curve in curves.groupby("label", sort=False):
+        average = curve.average_precision.iloc[0]
+        figure.add_scatter(
+            x=curve.recall,
+            y=curve.precision,
+            customdata=curve.threshold,
+            mode="lines",
+            name=f"{name} {average:.3f}",
+            line={"color": colours[name], "width": 2.5, "shape": "hv"},
+            hovertemplate=f"{name}: from %{{customdata:.1%}} on, precision %{{y:.1%}}, "
+            "recall %{x:.1%}<extra></extra>",
+        )
+    figure.update_xaxes(title="recall", tickformat=".0%", range=[0, 1.01])
+    figure.update_yaxes(title="precision", tickformat=".0%", range=[0, 1.01])
+    figure.update_layout(height=400, legend={"title": "average precision"})
+    return _finish(figure, title)
+
+
+def robustness_bars(rows: Sequence[Mapping[str, Any]], plain: float, title: str) -> go.Figure:
     """Draws the change of accuracy by each transformation and strength as bars.
 
     Args:

@@ -1,9 +1,11 @@
-"""A split's report as a table, and as files to take along."""
+"""A split's report as a table, as curves, and as files to take along."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trashnet.evaluate import wilson_interval
 
@@ -37,6 +39,43 @@ def class_table(figures: dict[str, Any]) -> pd.DataFrame:
     columns = ["precision", "precision_low", "precision_high"]
     columns += ["recall", "recall_low", "recall_high", "f1", "support"]
     return table[columns].astype({"support": int})
+
+
+def precision_recall(
+    p: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str]
+) -> pd.DataFrame:
+    """Returns each class's precision against recall, as its threshold falls.
+
+    The same points as `sklearn.metrics.precision_recall_curve`, less its last, and the same average
+    precision (the area below the steps); here so that the app needs not load scikit-learn.
+
+    Args:
+        p: `(n, classes)` probabilities.
+        labels: `(n,)` true class numbers.
+        classes: Class names.
+
+    Returns:
+        One row a class and different probability, the highest first: label, threshold, precision,
+        recall, average_precision (the class's). A class without photos has none.
+    """
+    found = []
+    for number, name in enumerate(classes):
+        is_class = labels == number
+        if not is_class.any():
+            continue
+        order = np.argsort(-p[:, number], kind="stable")
+        hits = np.cumsum(is_class[order])
+        curve = pd.DataFrame(
+            {
+                "label": name,
+                "threshold": p[order, number],
+                "precision": hits / np.arange(1, len(order) + 1),
+                "recall": hits / hits[-1],
+            }
+        ).drop_duplicates("threshold", keep="last")
+        steps = np.diff(curve.recall, prepend=0)
+        found.append(curve.assign(average_precision=float((steps * curve.precision).sum())))
+    return pd.concat(found, ignore_index=True)
 
 
 def as_markdown(figures: dict[str, Any], title: str) -> str:

@@ -17,7 +17,7 @@ def render(run: Run, split: str, figures: dict[str, Any]) -> None:
     if split != OUT_OF_FOLD and OUT_OF_FOLD in figures_of(run.evaluation()):
         st.caption("Out of fold has more photos to tell differences by; choose it above.")
     said = answers_to(run, split, figures["temperature"])
-    index = pd.read_parquet(run.path / "index.parquet")
+    index = loaders.run_index(run)
     found = loaders.slices_of(str(run.path), loaders.stamp(run), said)
     called = found[found.is_difference]
     st.markdown(

@@ -5,7 +5,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.shared.answered import curves_of
 from pages.shared.widgets import split_name
+from trashnet.figures import precision_recall_curves
 from trashnet.reports import as_html, as_markdown, class_table
 from trashnet.runs import Run
 
@@ -18,24 +20,41 @@ def render(run: Run, figures: dict[str, Any], split: str) -> None:
         name: st.column_config.ProgressColumn(name, format="%.3f", min_value=0, max_value=1)
         for name in ("precision", "recall", "f1")
     }
+    st.dataframe(
+        shown.assign(
+            **{"95 % of precision": _interval(table, "precision")},
+            **{"95 % of recall": _interval(table, "recall")},
+        ),
+        column_config=score,
+        height=38 + 35 * len(table),
+    )
+    st.caption(
+        f"{split_name(split)}, n = {figures['n']:,}; macro F1 {figures['macro_f1']:.3f}, "
+        f"negative log-likelihood {figures['nll']:.3f} nats. Support is the number of photos."
+    )
+    _render_downloads(run, figures, split, table)
     left, right = st.columns([2, 1], gap="large")
     with left:
-        st.dataframe(
-            shown.assign(
-                **{"95 % of precision": _interval(table, "precision")},
-                **{"95 % of recall": _interval(table, "recall")},
-            ),
-            column_config=score,
-            height=38 + 35 * len(table),
-        )
-        st.caption(
-            f"{split_name(split)}, n = {figures['n']:,}; macro F1 {figures['macro_f1']:.3f}, "
-            f"negative log-likelihood {figures['nll']:.3f} nats. Support is the number of photos."
-        )
-        _render_downloads(run, figures, split, table)
+        _render_curves(run, figures, split)
     with right:
         settings = pd.Series(run.train_config.to_dict(), name="value").astype(str)
-        st.dataframe(settings.rename_axis("setting"), height=38 + 35 * len(settings))
+        st.dataframe(settings.rename_axis("setting"), height=460)
+
+
+def _render_curves(run: Run, figures: dict[str, Any], split: str) -> None:
+    curves = curves_of(run, split, figures["temperature"])
+    average = curves.groupby("label").average_precision.first()
+    title = f"Hardest to find without false alarms: {average.idxmin()}"
+    st.plotly_chart(
+        precision_recall_curves(curves, run.classes, title),
+        key="report_curves",
+        config={"displayModeBar": False},
+        alt="Precision against recall of each class as its threshold falls",
+    )
+    st.caption(
+        f"Each class against all others as its threshold falls, {split_name(split)}, "
+        f"n = {figures['n']:,}; mean average precision {average.mean():.3f}."
+    )
 
 
 def _interval(table: pd.DataFrame, score: str) -> pd.Series:

@@ -1,40 +1,101 @@
 """Evaluation, Robustness: what becomes of the answers when photos change."""
 
+from typing import Any
+
+import pandas as pd
 import streamlit as st
 
-from trashnet.figures import robustness_lines
+from pages.shared import loaders
+from trashnet.errors import TrashnetError
+from trashnet.figures import robustness_bars
 from trashnet.files import read_json
+from trashnet.jobs import Job
 from trashnet.runs import Run
+
+REFRESH_SECONDS = 1
 
 
 def render(run: Run) -> None:
-    """Draws the stored measurement, or says how to make one."""
+    """Draws the stored measurement; where there is none, offers to make one and follows it."""
+    job = Job(run.path, "robustness")
     found = read_json(run.path / "robustness.json")
-    if not isinstance(found, dict):
-        st.info(
-            "The answers to changed photos have not been measured for this run; it takes a few "
-            "minutes.",
-            icon=":material/info:",
-        )
-        st.code(f"python -m trashnet robustness {run.id}", language="bash")
-        return
-    plain, worst = (
-        found["plain"]["accuracy"],
-        min(
-            (row for row in found["rows"] if row["change"] is not None),
-            key=lambda row: row["change"],
-        ),
+    if job.is_running:
+        st.fragment(_render_progress, run_every=REFRESH_SECONDS)(job)
+    elif isinstance(found, dict):
+        _render_found(found)
+    else:
+        _offer(run, job)
+
+
+def _offer(run: Run, job: Job) -> None:
+    st.info(
+        "How this run answers changed photos has not been measured: turned, blurred, darkened, "
+        "cropped, on other backgrounds and so on, each by known strengths. It reads the validation "
+        "photos only, and takes a few minutes in the background.",
+        icon=":material/info:",
     )
+    if job.failure:
+        st.error(f"The measurement ended: {job.failure}", icon=":material/error:")
+    if st.button("Measure it", type="primary", icon=":material/play_arrow:", key="robustness_go"):
+        _start(run, job)
+    st.caption(f"In a terminal: `python -m trashnet robustness {run.id}`")
+
+
+def _start(run: Run, job: Job) -> None:
+    try:
+        job.start(["robustness", str(run.path)], loaders.env())
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+    else:
+        st.rerun()
+
+
+def _render_progress(job: Job) -> None:
+    """Draws how far a measurement is; the whole page again when it has ended."""
+    if not job.is_running:
+        st.rerun()
+    done, total, what = job.progress()
+    left = job.seconds() * (total - done) / done if done else None
+    rest = f", about {max(1, round(left))} s left" if left is not None else ""
+    share = done / total if total else 0.0
+    st.progress(share, f"{what or 'Starting'}: {share:.0%}{rest}")
+    st.caption("It goes on when this page is closed. What is finished by then is kept.")
+    if st.button("Stop", icon=":material/stop:", key="robustness_stop"):
+        job.stop()
+        st.rerun()
+
+
+def _render_found(found: dict[str, Any]) -> None:
+    plain = found["plain"]["accuracy"]
+    rows = [row for row in found["rows"] if row["change"] is not None]
+    worst = min(rows, key=lambda row: row["change"])
     name = worst["transformation"].replace("_", " ")
+    title = f"Hardest: {name} {worst['strength']:g}, {100 * worst['change']:+.0f} points"
     st.plotly_chart(
-        robustness_lines(
-            found["rows"], plain, f"Hardest: {name} {worst['strength']:g}, {worst['change']:+.0%}"
-        ),
+        robustness_bars(rows, plain, title),
         key="robustness_bars",
         config={"displayModeBar": False},
         alt="Change of accuracy by transformation and strength",
     )
+    low, high = found["plain"]["accuracy_interval"]
     st.caption(
-        f"{found['split']}, n = {found['n']:,}: {plain:.1%} right as they are, "
-        f"{found['mean_transformed']:.1%} on average over the transformations."
+        f"{found['split']}, n = {found['n']:,}: {plain:.1%} ({low:.1%}–{high:.1%}) right as they "
+        f"are, {found['mean_transformed']:.1%} on average over the transformations. Only where a "
+        "photo's object cannot be told from its background it is left out."
+    )
+    with st.expander("As a table"):
+        st.dataframe(_table(rows), hide_index=True, key="robustness_table")
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "transformation": [row["transformation"].replace("_", " ") for row in rows],
+            "strength": [f"{row['strength']:g} {row['unit']}" for row in rows],
+            "photos": [row["n"] for row in rows],
+            "right": [f"{row['accuracy']:.1%}" for row in rows],
+            "95 %": ["{:.1%}–{:.1%}".format(*row["accuracy_interval"]) for row in rows],
+            "change (points)": [round(100 * row["change"], 1) for row in rows],
+            "sure": [f"{row['sure']:.0%}" for row in rows],
+        }
     )

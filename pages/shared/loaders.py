@@ -227,11 +227,22 @@ def out_of_fold(run: Run) -> pd.DataFrame | None:
     return _out_of_fold(str(run.path), path.stat().st_mtime_ns) if path.exists() else None
 
 
+def run_index(run: Run) -> pd.DataFrame:
+    """Returns a run's index: every photo as it saw them (`trashnet.index`)."""
+    path = run.path / "index.parquet"
+    return _run_index(str(path), path.stat().st_mtime_ns)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _run_index(path: str, mtime: int) -> pd.DataFrame:
+    return pd.read_parquet(path)
+
+
 @st.cache_data(max_entries=16, show_spinner="Comparing slices")
 def slices_of(path: str, stamp: int, said: pd.DataFrame) -> pd.DataFrame:
     """Returns how answers differ between slices of a run's photos (`trashnet.slices`)."""
     run = Run(Path(path))
-    return slices(said, pd.read_parquet(run.path / "index.parquet"), run.classes)
+    return slices(said, run_index(run), run.classes)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -81,7 +81,7 @@ def _show(run: Run, row: pd.Series) -> None:
 
 def _render_object(run: Run, file: str) -> None:
     """Draws the other photos of the same object."""
-    index = pd.read_parquet(run.path / "index.parquet", columns=["file", "group", "split"])
+    index = loaders.run_index(run)
     group = index.group[index.file == file]
     same = index[index.group.isin(group) & (index.file != file)].head(8)
     if len(same):
