@@ -17,7 +17,7 @@ PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 LAYERS = [
-    {"config", "errors", "files", "photos", "samples", "archive", "neighbours", "changes"},
+    {"config", "errors", "files", "photos", "samples", "archive", "neighbours", "changes", "door"},
     {"data", "review", "index", "processes", "jobs", "runs", "library", "estimate"},
     {"predict", "augmentation", "pipeline", "models", "tracking", "evaluate", "figures"},
     {

@@ -197,6 +197,8 @@ class Environment:
         wandb_key: Whether Weights & Biases can be reached with a key.
         wandb_mode: What `WANDB_MODE` asks for (`online`, `offline`, `off`), or None.
         hub_offline: Whether the Hugging Face Hub must not be tried.
+        owner_password: What lets the owner act on a server that others can reach.
+        public: Whether others can reach it, where that is known.
     """
 
     home: Path
@@ -204,6 +206,8 @@ class Environment:
     wandb_key: bool = False
     wandb_mode: str | None = None
     hub_offline: bool = False
+    owner_password: str | None = field(default=None, repr=False)
+    public: bool | None = None
 
     @property
     def photos(self) -> Path:
@@ -221,15 +225,21 @@ class Environment:
         return self.home / "runs"
 
     def variables(self) -> dict[str, str]:
-        """Returns the environment variables of a process that is to work in the same home."""
-        return {**os.environ, "TRASHNET_HOME": str(self.home)}
+        """Returns the environment variables of a process that is to work in the same home.
+
+        The owner's password is not among them: only the app asks for it.
+        """
+        variables = {**os.environ, "TRASHNET_HOME": str(self.home)}
+        variables.pop(_PASSWORD, None)
+        return variables
 
 
 def environment() -> Environment:
     """Reads `.env` (real variables win) and the environment variables.
 
     Raises:
-        ConfigError: `TRASHNET_HOME` cannot be created or written.
+        ConfigError: `TRASHNET_HOME` cannot be created or written, or `TRASHNET_PUBLIC` is neither
+            1 nor 0.
     """
     load_dotenv(Path.cwd() / ".env")
     home = os.environ.get("TRASHNET_HOME") or platformdirs.user_data_dir("trashnet")
@@ -250,7 +260,22 @@ def environment() -> Environment:
         wandb_key=bool(os.environ.get("WANDB_API_KEY")) or _netrc_has_wandb(),
         wandb_mode=_WANDB_MODES.get(os.environ.get("WANDB_MODE", "").lower()),
         hub_offline=os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"},
+        owner_password=os.environ.get(_PASSWORD, "").strip() or None,
+        public=_is_public(),
     )
+
+
+_PASSWORD = "TRASHNET_OWNER_PASSWORD"
+
+
+def _is_public() -> bool | None:
+    """A Space's address is known to everybody; elsewhere the owner may say so, either way."""
+    if os.environ.get("SPACE_ID"):
+        return True
+    said = os.environ.get("TRASHNET_PUBLIC", "").strip()
+    if said not in {"", "0", "1"}:
+        raise ConfigError(f"TRASHNET_PUBLIC is {said!r}; it must be 1 or 0, or left out.")
+    return said == "1" if said else None
 
 
 _WANDB_MODES = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}

@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from pages.shared import loaders
+from pages.shared.owner import render_door
 from trashnet.errors import TrashnetError
 
 PAGES = (
@@ -41,6 +42,7 @@ def page_header(name: str, question: str) -> None:
             st.divider()
         # By itself only while there is something new to say.
         st.fragment(_render_status, run_every=5 if loaders.active_run() else None)()
+        render_door()
     if is_phone():  # there the sidebar would lie over the page and stay open
         with st.container(horizontal=True, gap="xsmall"):
             _render_links("content")

@@ -1,0 +1,127 @@
+"""The one guard before whatever changes this server: visitors look and classify, the owner acts."""
+
+import functools
+import ipaddress
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import streamlit as st
+
+from trashnet.config import environment
+from trashnet.door import Door, DoorError, Pass
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+DOOR = Door()
+"""Of the server, whose modules outlive visits; Streamlit's caches any visitor can have cleared."""
+
+SIGN_IN = "Only the owner may do or see this: sign in, in the sidebar."
+HOW = (
+    "On a server that others can reach, this is off until it has an owner: set the secret "
+    "TRASHNET_OWNER_PASSWORD and start the app again."
+)
+
+_PASS = "owner_pass"
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+
+
+def owner_only(action: Callable[Parameters, Result]) -> Callable[Parameters, Result | None]:
+    """Lets a function run for the owner alone; to anybody else it says why not and does nothing.
+
+    Decorate the whole of an action, what follows from it included, so that for a visitor nothing
+    happens. The check is made when the function is called, whatever the page had drawn before.
+    It works on callbacks, fragments and dialogs. The content of a download, which Streamlit asks
+    for outside of a visit, needs `allowed_later`.
+    """
+
+    @functools.wraps(action)
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result | None:
+        why = refusal()
+        if why is None:
+            return action(*args, **kwargs)
+        st.info(why, icon=":material/lock:")
+        return None
+
+    return guarded
+
+
+def refusal() -> str | None:
+    """Returns why the visitor may not act, in a sentence, or None for the owner."""
+    env = environment()
+    if env.owner_password:
+        return None if _held_pass().seconds_left else SIGN_IN
+    is_public = not _is_here() if env.public is None else env.public
+    return HOW if is_public else None
+
+
+def locked(**button: Any) -> dict[str, Any]:
+    """Returns a button's arguments: as given for the owner, else disabled with the reason.
+
+    This is for the eye; what holds is `owner_only` on what the button does.
+    """
+    why = refusal()
+    return button if why is None else button | {"disabled": True, "help": why}
+
+
+def allowed_later() -> Callable[[], bool]:
+    """Returns a question to ask after this run of the script: may this visitor act, then?"""
+    held, was_open = _held_pass(), refusal() is None
+    return lambda: held.seconds_left > 0 if environment().owner_password else was_open
+
+
+def _held_pass() -> Pass:
+    """The visitor's pass, or one that ran out where there is none."""
+    return st.session_state.get(_PASS) or Pass(0.0)
+
+
+def _is_here() -> bool:
+    """Whether the visitor's browser runs on this machine, with nothing in between."""
+    headers = st.context.headers
+    host = (headers.get("Host") or "localhost").rsplit(":", 1)[0].strip("[]")
+    return (
+        st.context.ip_address is None  # what Streamlit makes of a loopback address
+        and _is_loopback(host)
+        and not any(name in headers for name in _FORWARDED)
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def render_door() -> None:
+    """Draws who the visitor is and the way in or out; nothing where all is open."""
+    password = environment().owner_password
+    if not password:
+        if (why := refusal()) is not None:
+            st.caption(":material/visibility: visitor", help=why)
+        return
+    held = _held_pass()
+    if held.seconds_left:
+        minutes = int(held.seconds_left // 60) + 1
+        st.caption(f":material/lock_open: owner signed in, {minutes} min left")
+        st.button("Sign out", key="owner_out", icon=":material/logout:", on_click=held.give_back)
+        return
+    st.caption(":material/visibility: visitor")
+    with st.popover("Owner's sign-in", icon=":material/key:"):
+        _render_form(password)
+
+
+def _render_form(password: str) -> None:
+    # Cleared as it is sent: the session does not keep what was typed.
+    with st.form("owner_form", border=False, clear_on_submit=True):
+        given = st.text_input(
+            "Owner's password", type="password", key="owner_given", autocomplete="current-password"
+        )
+        pressed = st.form_submit_button("Sign in", type="primary", key="owner_in")
+    if pressed:
+        try:
+            st.session_state[_PASS] = DOOR.enter(given, password)
+        except DoorError as error:
+            st.error(str(error), icon=":material/error:")
+        else:
+            st.rerun()
