@@ -40,6 +40,8 @@ def _isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
     patch.setenv("NETRC", str(home / "netrc"))
     patch.setenv("WANDB_MODE", "offline")
     patch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("SPACE_ID", "TRASHNET_PUBLIC", "TRASHNET_OWNER_PASSWORD"):
+        patch.setenv(name, "")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -57,6 +57,11 @@ def test_nothing_else_opens(door: Door, given: str) -> None:
     assert PASSWORD not in str(caught.value)
 
 
+def test_without_a_password_nobody_is_let_in(door: Door) -> None:
+    with pytest.raises(DoorError):
+        door.enter("", "")
+
+
 def test_every_wrong_guess_doubles_the_wait_up_to_a_minute(door: Door, clock: Clock) -> None:
     began, guesses = clock.now, 0
     for wait in (1, 2, 4, 8, 16, 32, 60, 60, 60):

@@ -62,15 +62,15 @@ class Door:
         """Returns a pass for the right password.
 
         Raises:
-            DoorError: It is wrong, or the wait after a wrong one is not over; it is not looked
-                at then.
+            DoorError: It is wrong, there is none, or the wait after a wrong one is not over; then
+                it is not even looked at.
         """
         with self._turn:  # guesses sent at once are counted one after the other
             now = self._clock()
             if now < self._shut_until:
                 wait = int(self._shut_until - now) + 1
                 raise DoorError(f"After a wrong password nobody is let in; wait {wait} s.")
-            if not _same(given, password):
+            if not password or not _same(given, password):
                 self._shut_until = now + min(LONGEST_WAIT, 2**self._wrong)
                 self._wrong = min(self._wrong + 1, LONGEST_WAIT)
                 raise DoorError("That is not the owner's password.")

@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.owner import locked, owner_only
 from pages.shared.widgets import paged
 from trashnet.data import Photos
 from trashnet.errors import PhotoError, TrashnetError
@@ -58,7 +59,8 @@ def render(run: Run) -> None:
             "Undo the last decision",
             icon=":material/undo:",
             key="label_errors_undo",
-            on_click=review.undo,
+            on_click=owner_only(review.undo),
+            **locked(),
         )
 
 
@@ -67,6 +69,7 @@ def _render_decision(review: Review, photos: Photos, row: Any, decision: Decisio
         st.caption(f":material/check: {decision.words}")
         return
 
+    @owner_only
     def decide(action: str, label: str | None = None) -> None:
         review.decide(row.file, action, label, files=photos.files, classes=photos.classes)
 
@@ -81,5 +84,5 @@ def _render_decision(review: Review, photos: Photos, row: Any, decision: Decisio
                 key=f"label_errors_{action}_{row.file}",
                 on_click=decide,
                 args=(action, label),
-                help="Relabel it" if label else None,
+                **locked(help="Relabel it" if label else None),
             )

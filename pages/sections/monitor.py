@@ -7,6 +7,7 @@ import streamlit as st
 
 from pages.sections import run_notes
 from pages.shared import loaders
+from pages.shared.owner import locked, owner_only
 from pages.shared.page import page_link
 from trashnet.errors import TrashnetError
 from trashnet.figures import confusion, recall_bars, training_curves
@@ -126,43 +127,59 @@ def _render_latest_epoch(run: Run, epoch: pd.Series) -> None:
 
 
 def _render_details(run: Run, epochs: pd.DataFrame) -> None:
-    """Draws what one looks at when something seems odd."""
     with st.expander("Details and log", key="training_details"):
-        facts = []
-        if "learning_rate" in epochs:
-            facts.append(f"learning rate {epochs.learning_rate.iloc[-1]:.2g}")
-        if (memory := run.memory()) is not None:
-            facts.append(f"{memory / 1e9:.1f} GB of memory")
-        facts.append(f"in `{run.path}`")
-        st.caption(" · ".join(facts))
-        offline = sorted((run.path / "wandb").glob("offline-run-*"))
-        if offline:
-            st.caption(f"W&B kept this run offline; `wandb sync {offline[-1]}` uploads it.")
-        if tail := run.log_tail():
-            st.code(tail, language=None, wrap_lines=True)
+        _render_log(run, epochs)
+
+
+@owner_only
+def _render_log(run: Run, epochs: pd.DataFrame) -> None:
+    """Draws what one looks at when something seems odd; it names what is on this machine."""
+    facts = []
+    if "learning_rate" in epochs:
+        facts.append(f"learning rate {epochs.learning_rate.iloc[-1]:.2g}")
+    if (memory := run.memory()) is not None:
+        facts.append(f"{memory / 1e9:.1f} GB of memory")
+    facts.append(f"in `{run.path}`")
+    st.caption(" · ".join(facts))
+    offline = sorted((run.path / "wandb").glob("offline-run-*"))
+    if offline:
+        st.caption(f"W&B kept this run offline; `wandb sync {offline[-1]}` uploads it.")
+    if tail := run.log_tail():
+        st.code(tail, language=None, wrap_lines=True)
 
 
 def _render_buttons(run: Run) -> None:
     end_if_overdue(run)
     status = run.status()
+    if status.is_active:
+        stopping = run.stop_requested
+        label, look = "Stopping…" if stopping else "Stop", locked(disabled=stopping)
+        if st.button(label, icon=":material/stop:", key="training_stop", **look):
+            _stop(run)
+    elif status.state != "finished" and st.button(
+        "Resume", icon=":material/play_arrow:", key="training_resume", **locked()
+    ):
+        _resume(run)
+
+
+@owner_only
+def _stop(run: Run) -> None:
     try:
-        if status.is_active:
-            stopping = run.stop_requested
-            if st.button(
-                "Stopping…" if stopping else "Stop",
-                icon=":material/stop:",
-                key="training_stop",
-                disabled=stopping,
-            ):
-                stop(run)
-                st.rerun()  # the sidebar says it too
-        elif status.state != "finished" and st.button(
-            "Resume", icon=":material/play_arrow:", key="training_resume"
-        ):
-            start(run, loaders.env())
-            st.rerun()
+        stop(run)
     except TrashnetError as error:
         st.error(str(error), icon=":material/error:")
+    else:
+        st.rerun()  # the sidebar says it too
+
+
+@owner_only
+def _resume(run: Run) -> None:
+    try:
+        start(run, loaders.env())
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+    else:
+        st.rerun()
 
 
 def _render_progress(run: Run, tick: dict[str, Any] | None, rows: list[dict[str, Any]]) -> None:

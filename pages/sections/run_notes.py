@@ -5,6 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.shared.owner import allowed_later, locked, owner_only
 from trashnet.errors import TrashnetError
 from trashnet.library import about, delete, describe_as, zip_run
 from trashnet.runs import Run
@@ -12,7 +13,7 @@ from trashnet.runs import Run
 
 def render(run: Run) -> None:
     """Draws what people do with a run in a row of small buttons."""
-    known = about(run)
+    known, may_read_logs = about(run), allowed_later()
     if known.tags:
         st.markdown(" ".join(f":gray-badge[{tag}]" for tag in known.tags))
     if known.note:
@@ -22,7 +23,7 @@ def render(run: Run) -> None:
             _render_form(run)
         st.download_button(
             "Download",
-            lambda: _zipped(run),
+            lambda: _zipped(run, with_logs=may_read_logs()),
             file_name=f"{run.id}.zip",
             mime="application/zip",
             icon=":material/download:",
@@ -34,7 +35,7 @@ def render(run: Run) -> None:
             # Of this run: with the run it goes, and does not stay open for the next one.
             with st.popover("Delete", icon=":material/delete:", key=f"training_delete_{run.id}"):
                 st.markdown(f"Delete **{run.id}**, its model and its figures for good?")
-                if st.button("Delete for good", type="primary", key="training_delete"):
+                if st.button("Delete for good", type="primary", key="training_delete", **locked()):
                     _delete(run)
 
 
@@ -51,22 +52,28 @@ def _render_form(run: Run) -> None:
         note = st.text_area(
             "Note", known.note, key=f"training_note_{run.id}", max_chars=2000, height=68
         )
-        if st.form_submit_button("Save", type="primary"):
-            try:
-                describe_as(run, title, tuple(tags.split(",")), note)
-            except TrashnetError as error:
-                st.error(str(error), icon=":material/error:")
-            else:
-                st.rerun()
+        if st.form_submit_button("Save", type="primary", **locked()):
+            _save(run, title, tags, note)
 
 
-def _zipped(run: Run) -> bytes:
+@owner_only
+def _save(run: Run, title: str, tags: str, note: str) -> None:
+    try:
+        describe_as(run, title, tuple(tags.split(",")), note)
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+    else:
+        st.rerun()
+
+
+def _zipped(run: Run, with_logs: bool) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.zip"
-        zip_run(run, path)
+        zip_run(run, path, with_logs)
         return path.read_bytes()
 
 
+@owner_only
 def _delete(run: Run) -> None:
     try:
         delete(run)

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.owner import locked, owner_only
 from trashnet.config import MODELS, RECIPES, TrainConfig, choices
 from trashnet.data import Photos, is_scanned
 from trashnet.errors import TrashnetError
@@ -80,24 +81,34 @@ def render(photos: Photos) -> None:
         with st.expander("Split, folds, seed and tracking"):
             values |= _widgets(DATA, photos)
         with st.container(horizontal=True):
-            pressed = st.form_submit_button("Start", type="primary", icon=":material/play_arrow:")
-            asked = st.form_submit_button("How long will it take?", icon=":material/timer:")
+            pressed = st.form_submit_button(
+                "Start", type="primary", icon=":material/play_arrow:", **locked()
+            )
+            asked = st.form_submit_button(
+                "How long will it take?", icon=":material/timer:", **locked()
+            )
     if asked:
         _render_estimate(values, photos)
     if pressed:
-        try:
-            env, config = loaders.env(), TrainConfig.from_dict(values)
-            if is_scanned(photos, env.cache):  # else the run reads them first, and says it itself
-                check_splittable(photos, env, config, loaders.progress_bar())
-            run = new_run(env.runs, config, photos, review_of(photos, env).latest())
-            start(run, env)
-        except TrashnetError as error:
-            st.error(str(error), icon=":material/error:")
-            return
-        st.session_state["training_run"] = run.id
-        st.rerun()
+        _start(values, photos)
 
 
+@owner_only
+def _start(values: dict[str, Any], photos: Photos) -> None:
+    try:
+        env, config = loaders.env(), TrainConfig.from_dict(values)
+        if is_scanned(photos, env.cache):  # else the run reads them first, and says it itself
+            check_splittable(photos, env, config, loaders.progress_bar())
+        run = new_run(env.runs, config, photos, review_of(photos, env).latest())
+        start(run, env)
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.session_state["training_run"] = run.id
+    st.rerun()
+
+
+@owner_only
 def _render_estimate(values: dict[str, Any], photos: Photos) -> None:
     """Says what a run of these settings will take, measured by a few steps of it."""
     try:

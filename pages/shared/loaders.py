@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from pages.shared.owner import locked, owner_only
 from trashnet.compare import Comparison, compare
 from trashnet.config import Environment, environment
 from trashnet.data import (
@@ -70,7 +71,10 @@ def require_photos() -> Photos:
             icon=":material/draw:",
         )
         if env().data is None and st.button(
-            "Fetch TrashNet (43 MB) instead", icon=":material/download:", key="photos_instead"
+            "Fetch TrashNet (43 MB) instead",
+            icon=":material/download:",
+            key="photos_instead",
+            **locked(),
         ):
             _get(fetch_trashnet)
     return photos
@@ -84,9 +88,15 @@ def _offer_photos() -> None:
     )
     with st.container(horizontal=True):
         fetch = st.button(
-            "Fetch TrashNet (43 MB)", type="primary", icon=":material/download:", key="photos_fetch"
+            "Fetch TrashNet (43 MB)",
+            type="primary",
+            icon=":material/download:",
+            key="photos_fetch",
+            **locked(),
         )
-        draw = st.button("Draw sample pictures", icon=":material/draw:", key="photos_draw")
+        draw = st.button(
+            "Draw sample pictures", icon=":material/draw:", key="photos_draw", **locked()
+        )
     st.caption(
         "Photos of your own: set `TRASHNET_DATA` to a folder of class folders, or a zip of one, "
         "and start the app again."
@@ -95,6 +105,7 @@ def _offer_photos() -> None:
         _get(fetch_trashnet if fetch else use_samples)
 
 
+@owner_only
 def _get(photos_from: Callable[[Environment, Progress], Photos]) -> None:
     """Gets photos under a progress bar and starts the page again; or says why it cannot."""
     try:

@@ -2,6 +2,7 @@
 
 import functools
 import ipaddress
+import math
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,7 +23,7 @@ HOW = (
     "TRASHNET_OWNER_PASSWORD and start the app again."
 )
 
-_PASS = "owner_pass"
+_PASS, _GIVEN, _SAID = "owner_pass", "owner_given", "owner_said"
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 
 
@@ -80,7 +81,7 @@ def _is_here() -> bool:
     headers = st.context.headers
     host = (headers.get("Host") or "localhost").rsplit(":", 1)[0].strip("[]")
     return (
-        st.context.ip_address is None  # what Streamlit makes of a loopback address
+        not isinstance(st.context.ip_address, str)  # it is of none but a loopback address
         and _is_loopback(host)
         and not any(name in headers for name in _FORWARDED)
     )
@@ -95,33 +96,33 @@ def _is_loopback(host: str) -> bool:
 
 def render_door() -> None:
     """Draws who the visitor is and the way in or out; nothing where all is open."""
-    password = environment().owner_password
-    if not password:
+    if not environment().owner_password:
         if (why := refusal()) is not None:
             st.caption(":material/visibility: visitor", help=why)
         return
     held = _held_pass()
     if held.seconds_left:
-        minutes = int(held.seconds_left // 60) + 1
+        minutes = math.ceil(held.seconds_left / 60)
         st.caption(f":material/lock_open: owner signed in, {minutes} min left")
         st.button("Sign out", key="owner_out", icon=":material/logout:", on_click=held.give_back)
         return
     st.caption(":material/visibility: visitor")
-    with st.popover("Owner's sign-in", icon=":material/key:"):
-        _render_form(password)
-
-
-def _render_form(password: str) -> None:
-    # Cleared as it is sent: the session does not keep what was typed.
-    with st.form("owner_form", border=False, clear_on_submit=True):
-        given = st.text_input(
-            "Owner's password", type="password", key="owner_given", autocomplete="current-password"
+    with (
+        st.popover("Owner's sign-in", icon=":material/key:"),
+        st.form("owner_form", border=False),
+    ):
+        st.text_input(
+            "Owner's password", type="password", key=_GIVEN, autocomplete="current-password"
         )
-        pressed = st.form_submit_button("Sign in", type="primary", key="owner_in")
-    if pressed:
-        try:
-            st.session_state[_PASS] = DOOR.enter(given, password)
-        except DoorError as error:
-            st.error(str(error), icon=":material/error:")
-        else:
-            st.rerun()
+        st.form_submit_button("Sign in", type="primary", key="owner_in", on_click=_enter)
+        if said := st.session_state.pop(_SAID, ""):
+            st.error(said, icon=":material/error:")
+
+
+def _enter() -> None:
+    """Tries what was typed, which is kept nowhere."""
+    given, st.session_state[_GIVEN] = st.session_state[_GIVEN], ""
+    try:
+        st.session_state[_PASS] = DOOR.enter(given, environment().owner_password or "")
+    except DoorError as error:
+        st.session_state[_SAID] = str(error)

@@ -6,12 +6,15 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.answers import render_similar
+from pages.shared.owner import locked, owner_only
 from pages.shared.widgets import photo_grid
+from trashnet.data import Photos
 from trashnet.errors import TrashnetError
 from trashnet.explain import overlay
 from trashnet.figures import probability_bars
 from trashnet.index import review_of
 from trashnet.photos import load_photo, thumbnail
+from trashnet.review import Review
 from trashnet.runs import Run
 
 PARAMETER = "photo"
@@ -111,6 +114,12 @@ def _render_review(row: pd.Series) -> None:
             index=others.index(row.predicted) if row.predicted in others else 0,
             key="dialog_label",
         )
-        if st.button("Note it in the review", key="dialog_suspect", icon=":material/rate_review:"):
-            review.decide(row.file, "relabel", label, files=photos.files, classes=photos.classes)
-            st.rerun()
+        icon = ":material/rate_review:"
+        if st.button("Note it in the review", key="dialog_suspect", icon=icon, **locked()):
+            _suspect(review, row.file, label, photos)
+
+
+@owner_only
+def _suspect(review: Review, file: str, label: str, photos: Photos) -> None:
+    review.decide(file, "relabel", label, files=photos.files, classes=photos.classes)
+    st.rerun()
