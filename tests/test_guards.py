@@ -1,0 +1,188 @@
+"""That no page reaches what changes this server except through the guard, read from the code.
+
+What writes, starts or ends something is found in the package itself, from what it calls, so a new
+action is found without being listed here.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = sorted(p for p in (ROOT / "trashnet").glob("*.py") if p.stem != "__main__")
+PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
+
+GUARD = "owner_only"
+
+PRIMITIVES = {
+    *("write_json", "write_atomically", "write_text", "write_bytes", "to_parquet", "touch"),
+    *("unlink", "rmtree", "Popen", "launch", "kill", "terminate"),
+    *("upload_file", "upload_folder", "create_repo", "create_commit", "push_to_hub"),
+}
+"""What changes files, processes or somebody else's server."""
+
+READS = {"log_tail", "tail"}
+"""What changes nothing and is the owner's all the same."""
+
+ANYBODY = {
+    "find_photos": "opens what is there; a zip is extracted once, to the owner's own cache",
+    "scan": "keeps what it measured of the owner's photos",
+    "zip_run": "packs a temporary file, which is gone when the download is made",
+    "save": "Pillow's, into memory; the package's own is a training's",
+    "end_if_overdue": "ends only what the owner asked to stop",
+}
+"""What visitors may reach although it writes, and why."""
+
+Name = tuple[str, str]
+"""How something is called: as a `function` (a class, too) or as a `method`, and its name."""
+
+
+def references(tree: ast.AST) -> Iterator[tuple[Name, ast.expr]]:
+    """Yields all that is named under a node, called or handed on."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield ("function", node.id), node
+        elif isinstance(node, ast.Attribute):
+            yield ("method", node.attr), node
+
+
+def definitions(tree: ast.Module) -> Iterator[tuple[Name, ast.FunctionDef]]:
+    """Yields functions and methods; making an object is a function of its class's name."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield ("function", node.name), node
+        elif isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef):
+                    is_new = inner.name == "__init__"
+                    name = ("function", node.name) if is_new else ("method", inner.name)
+                    yield name, inner
+
+
+def find_actions(trees: list[ast.Module]) -> set[Name]:
+    """Returns what leads to a primitive, however far, on the way passing nothing for anybody."""
+    calls: dict[Name, set[Name]] = {}
+    for tree in trees:
+        for name, node in definitions(tree):
+            stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and is_stored(n)}
+            calls.setdefault(name, set()).update(
+                (kind, found) for (kind, found), _ in references(node) if found not in stored
+            )
+    known = {(kind, name) for kind in ("function", "method") for name in PRIMITIVES}
+    while True:
+        more = {name for name, inside in calls.items() if inside & known} - known
+        more = {(kind, name) for kind, name in more if name not in ANYBODY}
+        if not more:
+            return {found for found in known if found in calls or found[1] in PRIMITIVES}
+        known |= more
+
+
+def is_stored(node: ast.Name) -> bool:
+    """Whether a name is given a value here, and so is a variable."""
+    return isinstance(node.ctx, ast.Store)
+
+
+ACTIONS = find_actions([ast.parse(path.read_text("utf-8")) for path in PACKAGE])
+
+
+def guarded_nodes(tree: ast.AST) -> set[ast.AST]:
+    """Returns what runs for the owner alone.
+
+    The guard must be the innermost decorator: Streamlit calls what `st.fragment` and `st.dialog`
+    were given again by itself, past whatever was put around them.
+    """
+    inside: set[ast.AST] = set()
+    guards = {GUARD, f"owner.{GUARD}"}
+    takers = set(guards)  # what is handed to a guarded function does nothing outside of it
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+            if ast.unparse(node.decorator_list[-1]) in guards:
+                takers.add(node.name)
+                for statement in node.body:
+                    inside.update(ast.walk(statement))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in takers:
+            inside.update(node.args)
+            inside.update(part for arg in node.args for part in branches(arg))
+    return inside
+
+
+def branches(node: ast.expr) -> list[ast.expr]:
+    """Returns what may come out of `a if b else c`."""
+    return [node.body, node.orelse] if isinstance(node, ast.IfExp) else []
+
+
+def unguarded(source: str) -> list[str]:
+    """Returns the actions that code reaches without the guard, each with its line."""
+    tree = ast.parse(source)
+    guarded = guarded_nodes(tree)
+    imported = {
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trashnet")
+        for alias in node.names
+    }
+    found = []
+    for (kind, name), node in references(tree):
+        if isinstance(node, ast.Name):
+            acts = ("function", imported.get(name, "")) in ACTIONS or imported.get(name) in READS
+        elif isinstance(node.value, ast.Name) and node.value.id in imported:  # of a module
+            acts = ("function", name) in ACTIONS or ("method", name) in ACTIONS or name in READS
+        else:
+            acts = ((kind, name) in ACTIONS or name in READS) and ast.unparse(node.value) != "st"
+        if acts and node not in guarded:
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_action_of_a_page_is_behind_the_guard(path: Path) -> None:
+    found = unguarded(path.read_text("utf-8"))
+    assert not found, (
+        f"{found} changes this server: put it into a function under @{GUARD} "
+        "(pages/shared/owner.py), or say in ANYBODY why a visitor may"
+    )
+
+
+def test_what_is_known_to_act_is_found() -> None:
+    functions = {"start", "stop", "new_run", "delete", "describe_as", "use_samples", "measured"}
+    assert {("function", name) for name in functions} <= ACTIONS
+    assert {("method", name) for name in ("decide", "undo", "write_status")} <= ACTIONS
+    assert ("function", "load_photo") not in ACTIONS and ("function", "describe") not in ACTIONS
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from trashnet.runs import stop\nif st.button('Stop'):\n    stop(run)",
+        "from trashnet.runs import stop as end\ndef f():\n    end(run)",
+        "from trashnet import runs\ndef f():\n    runs.stop(run)",
+        "st.button('Undo', on_click=review.undo)",
+        "@st.fragment\ndef f():\n    st.button('x', on_click=lambda: review.decide('a', 'keep'))",
+        "from trashnet.runs import stop\n@owner_only\n@st.fragment\ndef f():\n    stop(run)",
+        "from trashnet.runs import stop\n@owner_only\ndef f(then=stop):\n    pass",
+        "def f():\n    st.code(run.log_tail())",
+        "(run.path / 'x').write_text('y')",
+    ],
+)
+def test_an_unguarded_action_is_found(code: str) -> None:
+    assert unguarded(code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from trashnet.runs import stop\n@owner_only\ndef f():\n    stop(run)",
+        "from trashnet.runs import stop\n@st.fragment\n@owner.owner_only\ndef f():\n    stop(run)",
+        "st.button('Undo', on_click=owner_only(review.undo))",
+        "def f():\n    @owner_only\n    def decide():\n        review.decide('a', 'keep')",
+        "st.stop()",
+        "def stop():\n    pass\nstop()",
+        "from trashnet.data import fetch_trashnet\n@owner_only\ndef get(photos_from):\n"
+        "    photos_from()\nget(fetch_trashnet)",
+    ],
+)
+def test_a_guarded_action_is_none(code: str) -> None:
+    assert unguarded(code) == []
