@@ -32,9 +32,10 @@ def owner_only(action: Callable[Parameters, Result]) -> Callable[Parameters, Res
 
     Decorate the whole of an action, what follows from it included, so that for a visitor nothing
     happens. The check is made when the function is called, whatever the page had drawn before.
-    It works on callbacks, fragments and dialogs, as the innermost decorator: Streamlit calls what
-    `st.fragment` was given again by itself, past whatever is around it. The content of a download, which Streamlit asks
-    for outside of a visit, needs `allowed_later`.
+
+    It works on callbacks, fragments and dialogs, as their innermost decorator: Streamlit calls
+    what `st.fragment` was given again by itself, past whatever is around it. The content of a
+    download, which Streamlit asks for outside of a visit, needs `allowed_later` instead.
     """
 
     @functools.wraps(action)
