@@ -201,6 +201,17 @@ def test_too_many_photos_are_refused(
     assert "unpacks to more than" in page.error[0].value and is_sentence(page.error[0].value)
 
 
+def test_too_many_bytes_are_refused_before_they_are_read(
+    trained: Run, samples: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (samples.root / samples.files[0]).read_bytes()
+    monkeypatch.setattr("pages.sections.photo_input.MOST_BYTES", 3 * len(content))
+    page = send(open_page("Classify"), {f"{n}.jpg": content for n in range(4)})
+    assert "MB at once" in page.error[0].value and is_sentence(page.error[0].value)
+    page = send(page, {f"{n}.jpg": content for n in range(2)})
+    assert len(page.error) == 0
+
+
 def test_answers_as_csv_have_a_column_per_class_and_run_nothing(trained: Run) -> None:
     photos = [("=cmd()|calc.jpg", jpeg()), ('bad, "name".jpg', b"no picture")]
     rows = [as_row(*answer) for answer in classify_each(trained, photos)]

@@ -45,7 +45,8 @@ def references(tree: ast.AST) -> Iterator[tuple[Name, ast.expr]]:
         if isinstance(node, ast.Name):
             yield ("function", node.id), node
         elif isinstance(node, ast.Attribute):
-            yield ("method", node.attr), node
+            starts = isinstance(node.value, ast.Name) and node.value.id == "subprocess"
+            yield ("method", "Popen" if starts else node.attr), node
 
 
 def definitions(tree: ast.Module) -> Iterator[tuple[Name, ast.FunctionDef]]:
@@ -186,3 +187,79 @@ def test_an_unguarded_action_is_found(code: str) -> None:
 )
 def test_a_guarded_action_is_none(code: str) -> None:
     assert unguarded(code) == []
+
+
+# ---------------------------------------------------------------- what no file may do
+
+FORBIDDEN = {
+    "pickle": "runs what it reads",
+    "cloudpickle": "runs what it reads",
+    "joblib": "runs what it reads",
+    "dill": "runs what it reads",
+    "marshal": "runs what it reads",
+    "shelve": "runs what it reads",
+    "eval": "runs what it reads",
+    "exec": "runs what it reads",
+    "read_pickle": "runs what it reads",
+    "enable_unsafe_deserialization": "lets a Keras file run code",
+    "unsafe_allow_html": "shows a stranger's text as HTML",
+    "unsafe_allow_javascript": "runs a stranger's text",
+}
+FORBIDDEN_VALUES = {"allow_pickle": True, "safe_mode": False, "shell": True}
+
+
+def forbidden(source: str) -> list[str]:
+    """Returns what code does that it must not, each with its line."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        name = getattr(node, "id", None) or getattr(node, "attr", None)
+        if isinstance(node, ast.alias):
+            name = node.name.split(".")[0]
+        if isinstance(node, ast.keyword):
+            name = node.arg
+            value = getattr(node.value, "value", None)
+            if name in FORBIDDEN_VALUES and value is FORBIDDEN_VALUES[name]:
+                found.append(f"line {node.lineno}: {name}={value}")
+        if name in FORBIDDEN:
+            found.append(f"line {getattr(node, 'lineno', '?')}: {name} {FORBIDDEN[name]}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [*PACKAGE, *PAGES], ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_nothing_runs_or_shows_as_html_what_strangers_wrote(path: Path) -> None:
+    assert forbidden(path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from joblib import load",
+        "np.load(path, allow_pickle=True)",
+        "load_model(path, safe_mode=False)",
+        "st.markdown(name, unsafe_allow_html=True)",
+        "eval(text)",
+        "subprocess.run(text, shell=True)",
+    ],
+)
+def test_what_is_forbidden_is_found(code: str) -> None:
+    assert forbidden(code)
+
+
+def test_every_keras_file_is_read_without_its_code() -> None:
+    calls = [
+        ast.unparse(node)
+        for path in PACKAGE
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("load_model")
+    ]
+    assert calls and all("safe_mode=True" in call for call in calls)
+
+
+def test_streamlits_door_for_programs_is_shut() -> None:
+    from streamlit import config
+
+    assert config.get_option("server.enableAgentApi") is False
+    assert config.get_option("client.showErrorDetails") == "type"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from trashnet import photos
 from trashnet.errors import PhotoError
-from trashnet.photos import load_photo, thumbnail
+from trashnet.photos import inside, load_photo, thumbnail
 from trashnet.samples import draw_sample
 
 
@@ -260,3 +260,15 @@ def test_damaged_photos(victim: bytes, data: st.DataObject) -> None:
         damaged[at] = value
     check_photo_or_error(bytes(damaged[: data.draw(st.integers(1, len(victim)))]))
     check_photo_or_error(bytes(damaged))
+
+
+@pytest.mark.parametrize(
+    "file", ["../secret.jpg", "a/../../secret.jpg", "/etc/secret.jpg", "a\\..\\..\\secret.jpg"]
+)
+def test_no_key_leads_out_of_the_folder(file: str, tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match="leads out of the folder"):
+        inside(tmp_path, file)
+
+
+def test_a_key_is_a_photo_in_the_folder(tmp_path: Path) -> None:
+    assert inside(tmp_path, "glass/a..b.jpg") == tmp_path / "glass" / "a..b.jpg"

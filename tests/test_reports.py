@@ -12,7 +12,7 @@ from sklearn.metrics import (
 )
 
 from trashnet.evaluate import report, wilson_interval
-from trashnet.reports import as_html, as_markdown, class_table, precision_recall
+from trashnet.reports import as_html, as_markdown, class_table, disarmed, precision_recall
 from trashnet.runs import RELEASED, Run
 
 FIGURES = Run(RELEASED).evaluation()["out_of_fold"]
@@ -81,3 +81,16 @@ def test_the_curves_are_scikit_learns() -> None:
         assert ours.recall.to_numpy() == pytest.approx(recall[:-1][::-1])
         average = average_precision_score(labels == number, p[:, number])
         assert ours.average_precision.to_numpy() == pytest.approx(average)
+
+
+def test_the_html_shows_a_class_that_is_markup_as_text() -> None:
+    name = "<img src=x onerror=alert(1)>"
+    figures = report(np.eye(2)[[0, 1, 1]] * 5, np.array([0, 1, 1]), (name, "b"), 1.0, 0.5)
+    page = as_html(figures, name)
+    assert name not in page and page.count("&lt;img") >= 4
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_formula_is_text_in_a_csv_file(name: str) -> None:
+    assert disarmed(name) == f"'{name}"
+    assert disarmed(f"a{name}") == f"a{name}"

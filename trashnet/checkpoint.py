@@ -37,7 +37,7 @@ class Checkpoint:
 
     def _read(self, path: Path, compile: bool = False) -> keras.Model:
         try:
-            return keras.saving.load_model(path, compile=compile)
+            return keras.saving.load_model(path, compile=compile, safe_mode=True)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise RunError(
                 f"The checkpoint {path.name} cannot be read; delete {self._folder} to train the "

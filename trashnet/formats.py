@@ -95,7 +95,7 @@ def _export_keras(run: Run, path: Path) -> Answering:
     _copy(run, path)
     import keras
 
-    model = keras.saving.load_model(path, compile=False)
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
     return lambda photo: model.predict_on_batch(photo[None].astype(np.float32))[0]
 
 

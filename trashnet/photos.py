@@ -1,7 +1,7 @@
 """Photos as arrays: the one way a file becomes pixels, and thumbnails."""
 
 import io
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -32,6 +32,18 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+def inside(root: Path, file: str) -> Path:
+    """Returns where a photo is, by its key; links in the folder are followed, they are its owner's.
+
+    Raises:
+        PhotoError: The key leads out of the folder.
+    """
+    key = PurePath(file.replace("\\", "/"))
+    if key.is_absolute() or ".." in key.parts:
+        raise PhotoError(f"{file!r} leads out of the folder of photos; no such photo is opened.")
+    return root / file
 
 
 def load_photo(source: Source, size: int | tuple[int, int] | None = None) -> NDArray[np.uint8]:

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 from trashnet.evaluate import wilson_interval
 
 
+def disarmed(text: str) -> str:
+    """Returns a text that no spreadsheet takes for a formula when it is read from a CSV file."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def class_table(figures: dict[str, Any]) -> pd.DataFrame:
     """Returns precision, recall and F1 of each class, and their averages, with 95 % intervals.
 

@@ -15,6 +15,7 @@ from trashnet.batch import Named, as_row, classify_each
 from trashnet.errors import PhotoError, TrashnetError
 from trashnet.figures import class_counts
 from trashnet.photos import thumbnail
+from trashnet.reports import disarmed
 from trashnet.runs import Run
 
 _THUMB = 96
@@ -115,7 +116,7 @@ def _render_table(runs: list[Run], photos: list[Named], rows: list[dict[str, Any
     )
     table["sure"] = table.sure.map({True: "sure", False: "not sure"})
     table["confidence"] *= 100
-    table["file"] = table.file.map(_disarmed)  # the table has a CSV button of its own
+    table["file"] = table.file.map(disarmed)  # the table has a CSV button of its own
     if table.error.isna().all():
         table = table.drop(columns="error")
     chosen = st.container()  # above the table, where it is seen at once
@@ -162,17 +163,12 @@ def _render_table(runs: list[Run], photos: list[Named], rows: list[dict[str, Any
                 render_photo(runs, *photos[number], "classify_chosen")
 
 
-def _disarmed(name: str) -> str:
-    """A file name that a spreadsheet would take for a formula, as text."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
-
-
 def as_csv(rows: list[dict[str, Any]]) -> str:
     """Returns answers as CSV, a column for each class's probability; text is quoted."""
     flat = [
         {k: v for k, v in row.items() if k != "probabilities"}
         | {f"p_{c}": p for c, p in row.get("probabilities", {}).items()}
-        | {"file": _disarmed(row["file"])}
+        | {key: disarmed(row[key]) for key in ("file", "label") if key in row}
         for row in rows
     ]
     return pd.DataFrame(flat).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)

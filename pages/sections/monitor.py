@@ -9,6 +9,7 @@ from pages.sections import run_notes
 from pages.shared import loaders
 from pages.shared.owner import locked, owner_only
 from pages.shared.page import page_link
+from pages.shared.widgets import plain
 from trashnet.errors import TrashnetError
 from trashnet.figures import confusion, recall_bars, training_curves
 from trashnet.library import about
@@ -60,7 +61,7 @@ def _render_state(run: Run) -> None:
     if seen is not None and seen[0] == run.id and seen[1] != status.state:
         st.rerun()  # the whole page: the form, the table and the sidebar show another state now
     with st.container(horizontal=True, vertical_alignment="center"):
-        name = about(run).title or run.id
+        name = plain(about(run).title) or run.id
         st.subheader(f"{STATE_ICONS[status.state]} {name}", width="stretch")
         _render_buttons(run)
     if status.is_active:

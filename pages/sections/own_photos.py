@@ -11,6 +11,7 @@ from trashnet.archive import read_pictures
 from trashnet.errors import TrashnetError
 from trashnet.figures import confusion
 from trashnet.own import OwnTest, evaluate_own
+from trashnet.reports import disarmed
 from trashnet.runs import Run
 
 
@@ -59,7 +60,9 @@ def _render_result(run: Run, found: OwnTest) -> None:
         alt="Confusion matrix of your photos",
     )
     table = found.table.assign(
-        right=found.table.label == found.table.predicted, confidence=100 * found.table.confidence
+        file=found.table.file.map(disarmed),  # the table has a CSV button of its own
+        right=found.table.label == found.table.predicted,
+        confidence=100 * found.table.confidence,
     )
     right.dataframe(
         table.sort_values(["right", "confidence"], ascending=[True, False]),
@@ -69,6 +72,6 @@ def _render_result(run: Run, found: OwnTest) -> None:
     if found.left_out:
         with st.expander(f"{len(found.left_out)} photos were left out"):
             st.dataframe(
-                [{"photo": name, "why": why} for name, why in found.left_out.items()],
+                [{"photo": disarmed(name), "why": why} for name, why in found.left_out.items()],
                 hide_index=True,
             )

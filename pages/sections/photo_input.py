@@ -16,6 +16,9 @@ MOST = 500
 ROOM = 100_000_000
 """Bytes that what is sent may unpack to; photos hardly shrink in a zip, bombs do."""
 
+MOST_BYTES = 500_000_000
+"""Of everything sent at once, as it was sent: a hundred photos of a phone."""
+
 PHOTOS, CAMERA, EXAMPLES = "Photos or a zip", "Camera", "Examples"
 
 
@@ -45,6 +48,10 @@ def render(run: Run) -> list[Named]:
 
 def _gathered(uploads: list[Any]) -> list[Named]:
     """Returns the photos of all uploads, zips unpacked, within the limits of one visit."""
+    sent = sum(upload.size for upload in uploads)
+    if sent > MOST_BYTES:
+        most = f"{MOST_BYTES / 1e6:,.0f} MB"
+        raise DataError(f"These are {sent / 1e6:,.0f} MB; send at most {most} at once.")
     photos: list[Named] = []
     room = ROOM
     for upload in uploads:

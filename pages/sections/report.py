@@ -8,7 +8,7 @@ import streamlit as st
 from pages.shared.answered import curves_of
 from pages.shared.widgets import split_name
 from trashnet.figures import precision_recall_curves
-from trashnet.reports import as_html, as_markdown, class_table
+from trashnet.reports import as_html, as_markdown, class_table, disarmed
 from trashnet.runs import Run
 
 
@@ -66,7 +66,11 @@ def _interval(table: pd.DataFrame, score: str) -> pd.Series:
 def _render_downloads(run: Run, figures: dict[str, Any], split: str, table: pd.DataFrame) -> None:
     title = f"{run.id}, {split_name(split)}"
     files = {
-        "CSV": ("csv", "text/csv", lambda: table.to_csv(index_label="class")),
+        "CSV": (
+            "csv",
+            "text/csv",
+            lambda: table.rename(index=disarmed).to_csv(index_label="class"),
+        ),
         "Markdown": ("md", "text/markdown", lambda: as_markdown(figures, title)),
         "HTML": ("html", "text/html", lambda: as_html(figures, title)),
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages.shared.owner import allowed_later, locked, owner_only
+from pages.shared.widgets import plain
 from trashnet.errors import TrashnetError
 from trashnet.library import about, delete, describe_as, zip_run
 from trashnet.runs import Run
@@ -15,9 +16,9 @@ def render(run: Run) -> None:
     """Draws what people do with a run in a row of small buttons."""
     known, may_read_logs = about(run), allowed_later()
     if known.tags:
-        st.markdown(" ".join(f":gray-badge[{tag}]" for tag in known.tags))
+        st.markdown(" ".join(f":gray-badge[{plain(tag)}]" for tag in known.tags))
     if known.note:
-        st.caption(known.note)
+        st.caption(plain(known.note))
     with st.container(horizontal=True):
         with st.popover("Name, tags, note", icon=":material/edit:"):
             _render_form(run)

@@ -23,11 +23,11 @@ from trashnet.data import (
     scan,
     use_samples,
 )
-from trashnet.errors import TrashnetError
+from trashnet.errors import PhotoError, TrashnetError
 from trashnet.explain import explain
 from trashnet.files import Progress
 from trashnet.index import known_groups, make_index, review_of
-from trashnet.photos import thumbnail
+from trashnet.photos import inside, thumbnail
 from trashnet.predict import Classifier, Prediction
 from trashnet.review import Decision
 from trashnet.runs import RELEASED, Run, list_runs
@@ -162,8 +162,13 @@ def splits_of(photos: Photos, scanned: pd.DataFrame) -> list[str]:
 
 
 def thumb(root: Path, file: str, size: int = 160) -> bytes:
-    """Returns a photo's thumbnail as JPEG bytes."""
-    path = root / file
+    """Returns a photo's thumbnail as JPEG bytes.
+
+    Raises:
+        OSError: There is no such file.
+        PhotoError: It is no picture, or its name leads out of the folder.
+    """
+    path = inside(root, file)
     return _thumb(str(path), path.stat().st_mtime_ns, size)
 
 
@@ -218,6 +223,15 @@ def photo_root(run: Run) -> Path:
     except TrashnetError:
         photos = None
     return photos.root if photos else Path(root)
+
+
+def photo_file(run: Run, file: str) -> Path | None:
+    """Returns where a photo of a run is, or None where it is not on this machine."""
+    try:
+        path = inside(photo_root(run), file)
+    except PhotoError:  # a run's tables may be from somebody else
+        return None
+    return path if path.is_file() else None
 
 
 def active_run() -> Run | None:
@@ -338,12 +352,12 @@ def batch_turn() -> threading.Lock:
 
 def examples(run: Run) -> dict[str, bytes]:
     """Returns a picture of each class that a run was not trained on, by what to call it."""
-    root, found = photo_root(run), {}
+    found: dict[str, bytes] = {}
     table = predictions(run)
     for label in run.classes:
         files = table.file[(table.split == "test") & (table.label == label)]
-        path = root / files.iloc[0] if len(files) else None
-        if path is not None and path.is_file():
+        path = photo_file(run, files.iloc[0]) if len(files) else None
+        if path is not None:
             found[label] = path.read_bytes()
     return found or _drawn_examples()
 

@@ -45,8 +45,8 @@ def _show(run: Run, row: pd.Series) -> None:
         f"`{row.file}` · true **{row.label}**, predicted **{row.predicted}** with "
         f"{row.confidence:.0%}"
     )
-    path = loaders.photo_root(run) / row.file
-    if not path.is_file():
+    path = loaders.photo_file(run, row.file)
+    if path is None:
         st.info("The photo itself is not on this machine.", icon=":material/broken_image:")
         return
     try:

@@ -1,5 +1,6 @@
 """Pieces that several pages draw: run picker, grid of photos, accuracy in words."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ def describe_run(run: Run) -> str:
     epochs = f" · {config.epochs} epochs" if config.epochs else ""
     settings = f"{config.model} · {config.image_size} px{epochs} · {data}"
     return f"{settings} · {loaders.validation_accuracy(run):.1%} of validation right"
+
+
+def plain(text: str) -> str:
+    """Returns what a person wrote so that Markdown shows it as it is: no pictures, no links."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 OUT_OF_FOLD = "out_of_fold"

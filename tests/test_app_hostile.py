@@ -1,0 +1,65 @@
+"""Strangers' addresses, names and files on the pages: they open, fetch and run nothing."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from visiting import PAGES, ROOT, pictures, run, words
+
+from trashnet.library import describe_as
+from trashnet.runs import Run
+
+MARKUP = "![x](https://elsewhere.example/x.png) [y](javascript:alert(1)) <img src=x onerror=1>"
+HOSTILE = ("../../../etc/passwd", "/etc/passwd", "..", "", "\0", "released", "<b>x", "a" * 5000)
+PARAMETERS = {
+    "Dataset": ("dataset_split", "dataset_tab", "dataset_class", "dataset_part"),
+    "Evaluation": (
+        "photo",
+        "evaluation_run",
+        "evaluation_split",
+        "evaluation_tab",
+        "evaluation_true",
+        "evaluation_predicted",
+    ),
+    "Classify": ("classify_run",),
+}
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_an_address_opens_only_what_the_page_offers(trained: Run, name: str, value: str) -> None:
+    page = AppTest.from_file(str(ROOT / PAGES[name]), default_timeout=60)
+    for parameter in PARAMETERS[name]:
+        page.query_params[parameter] = value
+    assert "root:" not in words(run(page))
+    if name == "Evaluation" and value != "released":
+        assert page.selectbox(key="evaluation_run").value == trained.id
+
+
+def test_what_is_written_about_a_run_is_no_markup(trained: Run) -> None:
+    describe_as(trained, MARKUP[:60], (MARKUP[:28],), MARKUP)
+    page = AppTest.from_file(str(ROOT / PAGES["Training"]), default_timeout=60)
+    run(page)
+    shown = [element.value for element in (*page.caption, *page.markdown, *page.subheader)]
+    about = [text for text in shown if "elsewhere" in text or "x](" in text or "x\\]" in text]
+    assert len(about) == 3, "title, tag and note are shown"
+    for text in about:
+        assert "![" not in text and "](" not in text and "<img" not in text
+
+
+def test_a_table_of_photos_opens_none_outside_of_their_folder(
+    trained: Run, samples: object, tmp_path: Path
+) -> None:
+    table = trained.predictions()
+    secret = tmp_path / "secret.jpg"
+    root = Path(trained.config["data"]["root"])
+    secret.write_bytes((root / table.file[0]).read_bytes())  # a picture, so it could be shown
+    table["file"] = [f"../../../../../../../..{secret}"] + table.file.tolist()[1:]
+    table.loc[0, "split"] = "test"
+    table.to_parquet(trained.path / "predictions.parquet", index=False)
+    page = AppTest.from_file(str(ROOT / PAGES["Evaluation"]), default_timeout=60)
+    page.query_params["photo"] = table.file[0]
+    page.query_params["evaluation_true"] = table.label[0]
+    text = words(run(page))
+    assert "The photo itself is not on this machine." in text
+    assert not [alt for alt in pictures(page) if "secret" in alt]
