@@ -359,3 +359,40 @@ def test_a_child_process_works_in_the_same_home(
     variables = env.variables()
     assert variables["TRASHNET_HOME"] == str(env.home)
     assert variables["WANDB_MODE"] == "offline"
+
+
+# ---- who may act ----
+
+
+def test_the_password_stays_in_the_app(
+    env: config.Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRASHNET_OWNER_PASSWORD", " a secret \n")
+    found = environment()
+    assert found.owner_password == "a secret"
+    assert "a secret" not in repr(found)
+    assert "TRASHNET_OWNER_PASSWORD" not in found.variables()
+
+
+@pytest.mark.parametrize(
+    ("space", "said", "public"),
+    [
+        ("", "", None),
+        ("", "1", True),
+        ("", "0", False),
+        ("somebody/trashnet", "", True),
+        ("somebody/trashnet", "0", True),  # its address is known to everybody all the same
+    ],
+)
+def test_whether_others_can_reach_the_app(
+    space: str, said: str, public: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPACE_ID", space)
+    monkeypatch.setenv("TRASHNET_PUBLIC", said)
+    assert environment().public is public
+
+
+def test_a_mistyped_setting_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRASHNET_PUBLIC", "ture")
+    with pytest.raises(ConfigError, match="TRASHNET_PUBLIC is 'ture'; it must be 1 or 0"):
+        environment()

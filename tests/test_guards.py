@@ -5,6 +5,7 @@ action is found without being listed here.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,6 +216,8 @@ def forbidden(source: str) -> list[str]:
         name = getattr(node, "id", None) or getattr(node, "attr", None)
         if isinstance(node, ast.alias):
             name = node.name.split(".")[0]
+        if isinstance(node, ast.ImportFrom):
+            name = (node.module or "").split(".")[0]
         if isinstance(node, ast.keyword):
             name = node.arg
             value = getattr(node.value, "value", None)
@@ -263,3 +266,23 @@ def test_streamlits_door_for_programs_is_shut() -> None:
 
     assert config.get_option("server.enableAgentApi") is False
     assert config.get_option("client.showErrorDetails") == "type"
+
+
+def test_no_search_is_an_expression() -> None:
+    """What visitors type is looked for as it is: an expression can take for ever."""
+    for path in [*PACKAGE, *PAGES]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".str.contains"):
+                plain = [k for k in node.keywords if k.arg == "regex" and not k.value.value]
+                fixed = node.args and isinstance(node.args[0], ast.Constant)
+                assert plain or fixed, f"{path.name}, line {node.lineno}: say regex=False"
+
+
+# ---------------------------------------------------------------- the document
+
+
+def test_every_test_that_the_document_names_is_there() -> None:
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "security.md").read_text("utf-8"))
+    files = (path.read_text("utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    defined = set(re.findall(r"^def (test_\w+)", "\n".join(files), re.MULTILINE))
+    assert len(named) > 20 and set(named) <= defined
