@@ -1,11 +1,15 @@
 """Strangers' addresses, names and files on the pages: they open, fetch and run nothing."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 from visiting import PAGES, ROOT, pictures, run, words
 
+from pages.shared import loaders
+from trashnet.errors import DataError
 from trashnet.library import describe_as
 from trashnet.runs import Run
 
@@ -63,3 +67,23 @@ def test_a_table_of_photos_opens_none_outside_of_their_folder(
     text = words(run(page))
     assert "The photo itself is not on this machine." in text
     assert not [alt for alt in pictures(page) if "secret" in alt]
+
+
+def test_a_visitors_test_set_waits_for_its_turn(
+    trained: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+
+    def evaluate(*arguments: object) -> object:
+        held.append(loaders.batch_turn().locked())
+        raise DataError("Nothing to see.")
+
+    monkeypatch.setattr("pages.sections.own_photos.evaluate_own", evaluate)
+    page = AppTest.from_file(str(ROOT / PAGES["Evaluation"]), default_timeout=60)
+    page.session_state["evaluation_tab"] = "Own photos"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as bundle:
+        bundle.writestr("glass/a.jpg", b"no picture")
+    run(page).file_uploader(key="own_zip").upload("a.zip", file.getvalue(), "application/zip")
+    assert [e.value for e in run(page).error] == ["Nothing to see."]
+    assert held == [True] and not loaders.batch_turn().locked()

@@ -30,7 +30,8 @@ def render(run: Run) -> None:
     if st.session_state.get("own_key") != key:
         try:
             photos = read_pictures(content, MOST, ROOM)
-            found = evaluate_own(run, photos, loaders.progress_bar())
+            with loaders.batch_turn():
+                found = evaluate_own(run, photos, loaders.progress_bar())
         except TrashnetError as error:
             st.error(str(error), icon=":material/folder_zip:")
             return

@@ -344,10 +344,12 @@ def _remembered(what: str, run: Run, content: bytes, work: Callable[[], Result])
     return kept[key]
 
 
-@st.cache_resource(show_spinner=False)
+_BATCH_TURN = threading.Lock()  # of the module: any visitor can have Streamlit's caches cleared
+
+
 def batch_turn() -> threading.Lock:
     """Returns what a batch holds while it is answered: one at a time, single photos go between."""
-    return threading.Lock()
+    return _BATCH_TURN
 
 
 def examples(run: Run) -> dict[str, bytes]:
