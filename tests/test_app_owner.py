@@ -2,8 +2,12 @@
 
 import hashlib
 import io
+import json
+import subprocess
+import sys
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +61,7 @@ class Place:
     samples: Photos
     monkeypatch: pytest.MonkeyPatch
     asked: list[str]
+    children: list[subprocess.Popen[bytes]]
 
     def record(self, target: str, result: object = None) -> None:
         """Has a function note that it was called, and do nothing else."""
@@ -156,6 +161,21 @@ def review(key: str) -> Callable[[Place], Callable[[], None]]:
     return prepare
 
 
+def measure(place: Place) -> Callable[[], None]:
+    place.record("trashnet.jobs.launch", identity())
+    page = evaluation(place, "Robustness")
+    return lambda: press(page, "robustness_go")
+
+
+def stop_measuring(place: Place) -> Callable[[], None]:
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    place.children.append(other)
+    known = json.dumps(identity(other.pid) | {"began": time.time()})
+    (place.run.path / "robustness.job.json").write_text(known)
+    page = evaluation(place, "Robustness")
+    return lambda: press(page, "robustness_stop")
+
+
 def undo(place: Place) -> Callable[[], None]:
     label_errors(place)
     photos = place.samples
@@ -204,6 +224,8 @@ ACTIONS: dict[str, Callable[[Place], Callable[[], None]]] = {
     "change a label": review("relabel"),
     "exclude a photo": review("exclude"),
     "undo a review": undo,
+    "measure robustness": measure,
+    "stop measuring": stop_measuring,
     "suspect a label": suspect,
     "draw samples": draw,
     "fetch photos": fetch,
@@ -218,11 +240,14 @@ def place(
     env: Environment,
     monkeypatch: pytest.MonkeyPatch,
     clock: Clock,
-) -> Place:
+) -> Iterator[Place]:
     """A home with a finished run, where no process is started."""
-    place = Place(env, trained, samples, monkeypatch, [])
+    place = Place(env, trained, samples, monkeypatch, [], [])
     place.record("trashnet.runs.launch", identity())
-    return place
+    yield place
+    for child in place.children:
+        child.kill()
+        child.wait()
 
 
 @pytest.mark.parametrize("action", ACTIONS)

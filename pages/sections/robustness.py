@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.owner import locked, owner_only
 from trashnet.errors import TrashnetError
 from trashnet.figures import robustness_bars
 from trashnet.files import read_json
@@ -35,12 +36,20 @@ def _offer(run: Run, job: Job) -> None:
         icon=":material/info:",
     )
     if job.failure:
-        st.error(f"The measurement ended: {job.failure}", icon=":material/error:")
-    if st.button("Measure it", type="primary", icon=":material/play_arrow:", key="robustness_go"):
+        _say_why(job)
+    icon = ":material/play_arrow:"
+    if st.button("Measure it", type="primary", icon=icon, key="robustness_go", **locked()):
         _start(run, job)
     st.caption(f"In a terminal: `python -m trashnet robustness {run.id}`")
 
 
+@owner_only
+def _say_why(job: Job) -> None:
+    """Says how a measurement ended, which is the last line of its log."""
+    st.error(f"The measurement ended: {job.failure}", icon=":material/error:")
+
+
+@owner_only
 def _start(run: Run, job: Job) -> None:
     try:
         job.start(["robustness", str(run.path)], loaders.env())
@@ -60,9 +69,14 @@ def _render_progress(job: Job) -> None:
     share = done / total if total else 0.0
     st.progress(share, f"{what or 'Starting'}: {share:.0%}{rest}")
     st.caption("It goes on when this page is closed. What is finished by then is kept.")
-    if st.button("Stop", icon=":material/stop:", key="robustness_stop"):
-        job.stop()
-        st.rerun()
+    if st.button("Stop", icon=":material/stop:", key="robustness_stop", **locked()):
+        _stop(job)
+
+
+@owner_only
+def _stop(job: Job) -> None:
+    job.stop()
+    st.rerun()
 
 
 def _render_found(found: dict[str, Any]) -> None:
