@@ -42,6 +42,7 @@ with right:
         help="Validation chose the epoch, the temperature and the threshold; no choice reads test. "
         "Out of fold: every photo, answered by one of five models that never saw its object.",
     )
+split = split or "test"  # an address can leave it empty
 figures = by_split[split]
 warn_of_samples(run)
 
