@@ -67,7 +67,7 @@ def _save(run: Run, title: str, tags: str, note: str) -> None:
         st.rerun()
 
 
-def _zipped(run: Run, with_logs: bool) -> bytes:
+def _zipped(run: Run, with_logs: bool = True) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.zip"
         zip_run(run, path, with_logs)

@@ -49,7 +49,7 @@ def describe_run(run: Run) -> str:
 
 def plain(text: str) -> str:
     """Returns what a person wrote so that Markdown shows it as it is: no pictures, no links."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+    return re.sub(r"([\\`*_{}\[\]()<>#!|~$:&@])", r"\\\1", text)
 
 
 OUT_OF_FOLD = "out_of_fold"
