@@ -198,3 +198,10 @@ def test_the_report_draws_a_curve_for_each_class(env: Environment) -> None:
     assert [line["name"].split()[0] for line in drawn["data"]] == list(SHIPPED.classes)
     assert drawn["layout"]["title"]["text"].endswith("trash")
     assert "out of fold, n = 2,521; mean average precision 0.9" in words(page)
+
+
+def test_a_run_without_an_index_shows_what_it_can(trained: Run) -> None:
+    (trained.path / "index.parquet").unlink()
+    assert metrics(open_tab("Errors"))["Accuracy"]
+    (said,) = open_tab("Bias").info
+    assert "no record" in said.value

@@ -18,6 +18,11 @@ def render(run: Run, split: str, figures: dict[str, Any]) -> None:
         st.caption("Out of fold has more photos to tell differences by; choose it above.")
     said = answers_to(run, split, figures["temperature"])
     index = loaders.run_index(run)
+    if index is None:
+        st.info(
+            "This run has no record of how its photos look; train again.", icon=":material/info:"
+        )
+        return
     found = loaders.slices_of(str(run.path), loaders.stamp(run), said)
     called = found[found.is_difference]
     st.markdown(

@@ -146,6 +146,8 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
 def _filtered(run: Run, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Lets a person narrow the photos down; returns the rest, and the filters in words."""
     index = loaders.run_index(run)
+    if index is None:  # nothing is known of how the photos look
+        return rows, []
     flags = sorted(set(";".join(index.flag).split(";")) - {""})
     with st.popover("More filters", icon=":material/tune:"):
         low, high = st.slider(

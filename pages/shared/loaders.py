@@ -252,10 +252,10 @@ def out_of_fold(run: Run) -> pd.DataFrame | None:
     return _out_of_fold(str(run.path), path.stat().st_mtime_ns) if path.exists() else None
 
 
-def run_index(run: Run) -> pd.DataFrame:
-    """Returns a run's index: every photo as it saw them (`trashnet.index`)."""
+def run_index(run: Run) -> pd.DataFrame | None:
+    """Returns a run's index, every photo as it saw them (`trashnet.index`), or None without one."""
     path = run.path / "index.parquet"
-    return _run_index(str(path), path.stat().st_mtime_ns)
+    return _run_index(str(path), path.stat().st_mtime_ns) if path.exists() else None
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

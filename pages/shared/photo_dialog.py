@@ -85,6 +85,8 @@ def _show(run: Run, row: pd.Series) -> None:
 def _render_object(run: Run, file: str) -> None:
     """Draws the other photos of the same object."""
     index = loaders.run_index(run)
+    if index is None:
+        return
     group = index.group[index.file == file]
     same = index[index.group.isin(group) & (index.file != file)].head(8)
     if len(same):
