@@ -17,8 +17,30 @@ PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 LAYERS = [
-    {"config", "errors", "files", "photos", "samples", "archive", "neighbours", "changes", "door"},
-    {"data", "review", "index", "processes", "jobs", "runs", "library", "estimate"},
+    {
+        "config",
+        "errors",
+        "files",
+        "photos",
+        "samples",
+        "archive",
+        "neighbours",
+        "changes",
+        "door",
+    },
+    {
+        "data",
+        "review",
+        "index",
+        "processes",
+        "jobs",
+        "findings",
+        "leaks",
+        "runs",
+        "library",
+        "estimate",
+        "preview",
+    },
     {"predict", "augmentation", "pipeline", "models", "tracking", "evaluate", "figures"},
     {
         "audit",
@@ -29,6 +51,7 @@ LAYERS = [
         "formats",
         "train",
         "measure",
+        "variants",
         "robustness",
         "compare",
         "own",
@@ -59,6 +82,7 @@ TENSORFLOW_MODULES = {
     "export",
     "train",
     "measure",
+    "variants",
 }
 MAY_START_TENSORFLOW = TENSORFLOW_MODULES | {"audit", "formats", "__main__"}
 

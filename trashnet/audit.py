@@ -19,14 +19,10 @@ from scipy.sparse.csgraph import connected_components
 from trashnet.data import Photos
 from trashnet.errors import DataError
 from trashnet.files import Progress, silent, write_atomically
+from trashnet.findings import SAME_OBJECT, SIMILAR, store_table
 from trashnet.index import divide, flags, store_groups
+from trashnet.leaks import leak_table, ways_to_split
 from trashnet.photos import QUALITIES
-
-SAME_OBJECT = 0.80
-"""Cosine similarity from which two photos count as one object; `docs/data.md` says why."""
-
-SIMILAR = 0.75
-"""Cosine similarity from which a pair is listed for people to look at."""
 
 THRESHOLDS = (SAME_OBJECT, 0.82, 0.86, 0.90, 0.95)
 """Similarities for which leaks are counted."""
@@ -75,6 +71,7 @@ def audit(
     pairs = _with_files(pairs, rows.file, content.codes)
     facts = rows[["file", "label"]].assign(group=group, flag=flags(rows))
     store_groups(facts, scanned, cache_folder)
+    store_table("pairs", pairs, scanned, cache_folder)
     return Audit(facts, pairs)
 
 
@@ -202,7 +199,7 @@ def _with_files(pairs: pd.DataFrame, files: pd.Series, content: NDArray[np.int64
     return pd.concat([equal, named], ignore_index=True)
 
 
-# ---------------------------------------------------------------- duplicates and leaks
+# ---------------------------------------------------------------- what was found
 
 
 def exact_duplicates(scanned: pd.DataFrame) -> list[list[str]]:
@@ -210,61 +207,6 @@ def exact_duplicates(scanned: pd.DataFrame) -> list[list[str]]:
     readable = scanned[scanned.error.isna()]
     repeated = readable[readable.sha256.duplicated(keep=False)]
     return sorted(sorted(files) for files in repeated.groupby("sha256").file.apply(list))
-
-
-def leaks(pairs: pd.DataFrame, split: pd.Series, threshold: float) -> int:
-    """Counts test photos with a near-duplicate among the train and validation photos.
-
-    Args:
-        pairs: Rows of one, two and similarity.
-        split: The split of each photo, by file.
-        threshold: Similarity from which a pair counts.
-    """
-    close = pairs[pairs.similarity >= threshold]
-    both = pd.concat(
-        [close[["one", "two"]], close[["two", "one"]].set_axis(["one", "two"], axis=1)]
-    )
-    tested = both.one.map(split) == "test"
-    trained = both.two.map(split).isin(["train", "validation"])
-    return int(both.one[tested & trained].nunique())
-
-
-def leak_table(
-    found: Audit, authors_split: pd.Series | None, threshold: float, seed: int = 0
-) -> dict[str, int | None]:
-    """Counts the leaks of the ways to split.
-
-    Returns:
-        Test photos with a near-duplicate in train: `random`, `authors` (None for photos that are
-        not TrashNet's), `grouped` (by object), and `hub_rows`, a random split of the table that
-        the Hub builds by itself, in which every photo stands twice (its rows, not photos).
-    """
-    facts = found.facts
-    alone = pd.Series(np.arange(len(facts)))
-    classes = sorted(facts.label.unique())
-    random = divide(facts.label, alone, classes, seed)[0]
-    grouped = divide(facts.label, facts.group, classes, seed)[0]
-    return {
-        "random": leaks(found.pairs, pd.Series(random, index=facts.file), threshold),
-        "authors": None if authors_split is None else leaks(found.pairs, authors_split, threshold),
-        "grouped": leaks(found.pairs, pd.Series(grouped, index=facts.file), threshold),
-        "hub_rows": _hub_leaks(found, threshold, seed),
-    }
-
-
-def _hub_leaks(found: Audit, threshold: float, seed: int) -> int:
-    files, labels = found.facts.file, found.facts.label
-    first, second = files + "#1", files + "#2"
-    rows = pd.concat([first, second], ignore_index=True)
-    twice = pd.concat([labels, labels], ignore_index=True)
-    split = divide(twice, pd.Series(np.arange(len(rows))), sorted(labels.unique()), seed)[0]
-    twins = pd.DataFrame({"one": first, "two": second, "similarity": 1.0})
-    copies = [
-        found.pairs.assign(one=found.pairs.one + a, two=found.pairs.two + b)
-        for a in ("#1", "#2")
-        for b in ("#1", "#2")
-    ]
-    return leaks(pd.concat([twins, *copies]), pd.Series(split, index=rows), threshold)
 
 
 def summarise(
@@ -278,10 +220,11 @@ def summarise(
     by_threshold: dict[str, Any] = {}
     # Too few photos to split leak nothing; everything else still holds.
     with contextlib.suppress(DataError):
+        ways = ways_to_split(found.facts, found.pairs, authors_split)
         by_threshold = {
             f"{threshold:.2f}": {
                 "pairs": int((found.pairs.similarity >= threshold).sum()),
-                **leak_table(found, authors_split, threshold),
+                **leak_table(ways, threshold),
             }
             for threshold in THRESHOLDS
         }

@@ -24,7 +24,7 @@ HUB_FILE = "dataset-resized.zip"
 HUB_SIZE = 42_834_870
 """Bytes of `dataset-resized.zip` on the Hub (the repository also holds 3.6 GB of originals)."""
 
-_MANIFEST = Path(__file__).parent / "assets" / "trashnet.csv"
+_ASSETS = Path(__file__).parent / "assets"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,13 @@ class Photos:
 @cache
 def trashnet_facts() -> pd.DataFrame:
     """Returns the shipped facts about the 2,527 TrashNet photos, indexed by file."""
-    return pd.read_csv(_MANIFEST, index_col="file", keep_default_na=False)
+    return pd.read_csv(_ASSETS / "trashnet.csv", index_col="file", keep_default_na=False)
+
+
+@cache
+def trashnet_pairs() -> pd.DataFrame:
+    """Returns the shipped pairs of similar TrashNet photos: one, two (files) and similarity."""
+    return pd.read_csv(_ASSETS / "trashnet-pairs.csv")
 
 
 # ---------------------------------------------------------------- find
