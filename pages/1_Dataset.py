@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from pages.sections import balance, photo_browser
-from pages.shared import loaders
+from pages.sections import balance, photo_audit, photo_browser, photo_map, pixel_statistics
+from pages.shared import dataset_dialog, loaders
 from pages.shared.page import page_header
 from trashnet.errors import TrashnetError
 
@@ -55,20 +55,20 @@ with st.container(horizontal=True):
     )
 if "object" not in ways:
     st.info(
-        "Which photos show the same object is not known yet; `python -m trashnet audit` finds "
-        "out, in about a minute for 2,500 photos.",
+        "Which photos show the same object is not known yet; the tab Audit finds out.",
         icon=":material/search_insights:",
     )
+dataset_dialog.open_if_asked(photos, index)
 
-tabs = st.tabs(
-    ["Balance", "Photos"],
-    key="dataset_tab",
-    on_change="rerun",
-    bind="query-params",
-)
-if tabs[0].open:
-    with tabs[0]:
-        balance.render(photos, scanned, index)
-if tabs[1].open:
-    with tabs[1]:
-        photo_browser.render(photos, index)
+SECTIONS = {
+    "Balance": lambda: balance.render(photos, scanned, index),
+    "Photos": lambda: photo_browser.render(photos, index),
+    "Audit": lambda: photo_audit.render(photos, scanned, index),
+    "Map": lambda: photo_map.render(photos, scanned, index),
+    "Statistics": lambda: pixel_statistics.render(photos, scanned, index),
+}
+tabs = st.tabs(list(SECTIONS), key="dataset_tab", on_change="rerun", bind="query-params")
+for tab, render in zip(tabs, SECTIONS.values(), strict=True):
+    if tab.open:
+        with tab:
+            render()

@@ -27,6 +27,7 @@ LAYERS = [
         "neighbours",
         "changes",
         "door",
+        "thumbnails",
     },
     {
         "data",
@@ -36,6 +37,8 @@ LAYERS = [
         "jobs",
         "findings",
         "leaks",
+        "pixels",
+        "places",
         "runs",
         "library",
         "estimate",

@@ -26,6 +26,17 @@ def test_the_last_decision_on_a_photo_holds_and_can_be_undone(tmp_path: Path) ->
     assert again.latest()[FILES[0]].note == "a hand is in it" and again.latest()[FILES[0]].time
 
 
+def test_the_last_decision_about_one_photo_can_be_undone(tmp_path: Path) -> None:
+    review = Review(tmp_path / "mine.json")
+    review.decide(FILES[0], "exclude", **DATA)
+    review.decide(FILES[0], "keep", **DATA)
+    review.decide(FILES[1], "keep", **DATA)
+    assert review.undo(FILES[0]).action == "keep"
+    assert [d.action for d in review.history()] == ["exclude", "keep"]
+    assert review.latest()[FILES[0]].action == "exclude"
+    assert review.undo("paper/paper2.jpg") is None and len(review.history()) == 2
+
+
 @pytest.mark.parametrize(
     ("file", "action", "label"),
     [

@@ -107,13 +107,14 @@ def _audit(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
         photos = find_photos(env, on_progress)
         scanned = scan(photos, env.cache, on_progress)
         found = audit.audit(photos, scanned, env.cache, on_progress)
+        places = audit.lay_out(photos, scanned, found, env.cache, on_progress)
     authors = trashnet_facts().authors_split if photos.is_trashnet else None
     if options.pairs:
         _write_table(found.pairs, Path(options.pairs))
     if options.manifest:
         if authors is None:
             raise DataError("The manifest holds facts about TrashNet, and these are other photos.")
-        _write_table(audit.manifest(found, scanned, authors), Path(options.manifest))
+        _write_table(audit.manifest(found, scanned, places, authors), Path(options.manifest))
     return audit.summarise(found, scanned, authors)
 
 

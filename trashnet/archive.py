@@ -1,6 +1,7 @@
 """Zip files of photos: only pictures come out, and only inside the folder they were meant for."""
 
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -23,7 +24,7 @@ def is_visible(name: str) -> bool:
 
 def is_picture_name(name: str) -> bool:
     """Whether a file name is that of a picture: visible, with a picture's suffix."""
-    return is_visible(name) and PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
+    return is_visible(name) and os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
 
 
 def extract_pictures(archive: Path, target: Path, on_progress: Progress = silent) -> None:

@@ -19,10 +19,11 @@ from scipy.sparse.csgraph import connected_components
 from trashnet.data import Photos
 from trashnet.errors import DataError
 from trashnet.files import Progress, silent, write_atomically
-from trashnet.findings import SAME_OBJECT, SIMILAR, store_table
+from trashnet.findings import PLACES, SAME_OBJECT, SIMILAR, exact_duplicates, store_table
 from trashnet.index import divide, flags, store_groups
 from trashnet.leaks import leak_table, ways_to_split
 from trashnet.photos import QUALITIES
+from trashnet.places import place, strangeness
 
 THRESHOLDS = (SAME_OBJECT, 0.82, 0.86, 0.90, 0.95)
 """Similarities for which leaks are counted."""
@@ -73,6 +74,36 @@ def audit(
     store_groups(facts, scanned, cache_folder)
     store_table("pairs", pairs, scanned, cache_folder)
     return Audit(facts, pairs)
+
+
+def lay_out(
+    photos: Photos,
+    scanned: pd.DataFrame,
+    found: Audit,
+    cache_folder: Path,
+    on_progress: Progress = silent,
+) -> pd.DataFrame:
+    """Gives every audited photo a place on a map and says how strange it is to its class.
+
+    A step of its own, because a training that needs to know the objects needs no map.
+
+    Returns:
+        One row a photo: file, map_x, map_y, strangeness (NaN where too few share its class). It
+        is stored like the audit's own findings.
+    """
+    rows = scanned[scanned.error.isna()].reset_index(drop=True)
+    content = pd.Categorical(rows.sha256, categories=pd.unique(rows.sha256))
+    embeddings = embed(photos, rows.drop_duplicates("sha256"), cache_folder, on_progress)
+    on_progress(0, 1, "Laying out the map")
+    spots = place(embeddings)[content.codes]
+    strange = strangeness(embeddings[content.codes], rows.label, found.facts.group.to_numpy())
+    on_progress(1, 1, "Laying out the map")
+    places = pd.DataFrame(
+        {"file": rows.file, "map_x": spots[:, 0], "map_y": spots[:, 1], "strangeness": strange}
+    )
+    places = places[PLACES].round(2)
+    store_table("places", places, scanned, cache_folder)
+    return places
 
 
 # ---------------------------------------------------------------- similarity
@@ -185,7 +216,7 @@ def _with_files(pairs: pd.DataFrame, files: pd.Series, content: NDArray[np.int64
         {
             "one": owner[~owner.index.duplicated()].reindex(pairs.one).to_numpy(),
             "two": owner[~owner.index.duplicated()].reindex(pairs.two).to_numpy(),
-            "similarity": pairs.similarity.to_numpy(),
+            "similarity": pairs.similarity.to_numpy(np.float64).round(4),
         }
     )
     again = owner.index.duplicated()
@@ -200,13 +231,6 @@ def _with_files(pairs: pd.DataFrame, files: pd.Series, content: NDArray[np.int64
 
 
 # ---------------------------------------------------------------- what was found
-
-
-def exact_duplicates(scanned: pd.DataFrame) -> list[list[str]]:
-    """Returns the files of each content that occurs more than once."""
-    readable = scanned[scanned.error.isna()]
-    repeated = readable[readable.sha256.duplicated(keep=False)]
-    return sorted(sorted(files) for files in repeated.groupby("sha256").file.apply(list))
 
 
 def summarise(
@@ -245,11 +269,14 @@ def summarise(
     }
 
 
-def manifest(found: Audit, scanned: pd.DataFrame, authors_split: pd.Series) -> pd.DataFrame:
+def manifest(
+    found: Audit, scanned: pd.DataFrame, places: pd.DataFrame, authors_split: pd.Series
+) -> pd.DataFrame:
     """Returns the facts about TrashNet that the package ships, one row a photo, no pixels."""
-    facts = found.facts.merge(scanned[["file", *QUALITIES]], on="file")
+    facts = found.facts.merge(scanned[["file", *QUALITIES]], on="file").merge(places, on="file")
     split, fold = divide(facts.label, facts.group, sorted(facts.label.unique()), seed=0)
     authors = authors_split.reindex(facts.file).to_numpy()
     facts = facts.assign(authors_split=authors, split=split, fold=fold)
     order = ["file", "label", "authors_split", "group", "flag", "split", "fold", *QUALITIES]
+    order += PLACES[1:]
     return facts[order].round(dict.fromkeys(QUALITIES, 4))

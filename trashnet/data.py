@@ -166,11 +166,13 @@ def _class_parent(root: Path) -> Path:
 
 
 def _photo_files(root: Path) -> Iterable[str]:
-    for folder in root.iterdir():
+    # Unlike Path's, scandir's entries know what they are without a question to the disk each,
+    # which every look at a page of 40,000 photos would wait for.
+    for folder in os.scandir(root):
         if folder.is_dir() and is_visible(folder.name):
-            for path in folder.iterdir():
-                if is_picture_name(path.name) and path.is_file():
-                    yield f"{folder.name}/{path.name}"
+            for entry in os.scandir(folder):
+                if is_picture_name(entry.name) and entry.is_file():
+                    yield f"{folder.name}/{entry.name}"
 
 
 # ---------------------------------------------------------------- fetch and extract
@@ -282,7 +284,7 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
     """
     cache_file = _scan_file(photos, cache_folder)
     try:
-        stats = [(photos.root / file).stat() for file in photos.files]
+        stats = [os.stat(f"{photos.root}/{file}") for file in photos.files]
     except OSError as error:
         raise DataError(f"The photo {error.filename} is gone; open the folder again.") from error
     now = pd.DataFrame(

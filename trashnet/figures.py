@@ -417,6 +417,107 @@ def robustness_bars(rows: Sequence[Mapping[str, Any]], plain: float, title: str)
     return _finish(figure, title)
 
 
+def quality_boxes(
+    index: pd.DataFrame, quality: str, classes: Sequence[str], title: str | None = None
+) -> go.Figure:
+    """Draws one quality's spread in each class: median, middle half, and the middle 90 %.
+
+    Args:
+        index: Rows of label and the quality.
+        quality: Its column.
+        classes: Class names, in order.
+        title: The finding.
+    """
+    colours = class_colours(classes)
+    spread = index.groupby("label")[quality].quantile([0.05, 0.25, 0.5, 0.75, 0.95]).unstack()
+    figure = go.Figure()
+    for name in classes:
+        if name not in spread.index:
+            continue
+        low, first, median, third, high = spread.loc[name]
+        figure.add_box(
+            y=[name],
+            q1=[first],
+            median=[median],
+            q3=[third],
+            lowerfence=[low],
+            upperfence=[high],
+            orientation="h",
+            name=name,
+            marker_color=colours[name],
+            showlegend=False,
+        )
+    figure.update_layout(height=90 + 34 * len(classes))
+    figure.update_xaxes(title=f"{quality} (box: middle half, line: middle 90 %)")
+    figure.update_yaxes(autorange="reversed")
+    return _finish(figure, title, grid="x")
+
+
+def colour_histogram(shares: Sequence[Sequence[float]], highest: float) -> go.Figure:
+    """Draws how often each red, green and blue occurs, as three lines.
+
+    Args:
+        shares: `(3, bins)`, shares of the pixels.
+        highest: End of the axis, so that classes can be compared.
+    """
+    figure = go.Figure()
+    for name, colour, values in zip(
+        ("red", "green", "blue"), ("#D55E00", "#009E73", "#0072B2"), shares, strict=True
+    ):
+        width = 256 / len(values)
+        figure.add_scatter(
+            x=[width * (i + 0.5) for i in range(len(values))],
+            y=list(values),
+            mode="lines",
+            name=name,
+            line={"color": colour, "width": 2, "shape": "spline"},
+            hovertemplate=f"{name} around %{{x:.0f}}: %{{y:.1%}} of the pixels<extra></extra>",
+            showlegend=False,
+        )
+    figure.update_layout(height=150)
+    figure.update_xaxes(title="red, green, blue (0 to 255)", range=[0, 256], dtick=64)
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.05 * highest], nticks=4)
+    return _finish(figure, None, grid="y")
+
+
+def photo_map(
+    places: pd.DataFrame, colours: Mapping[str, str], title: str, few: int = 6000
+) -> go.Figure:
+    """Draws photos as points that can be selected.
+
+    Args:
+        places: Rows of file, map_x, map_y and kind (what decides the colour).
+        colours: The colour of each kind, in the order in which they are drawn.
+        title: The finding.
+        few: Points up to which each is drawn as a shape; more are drawn on the graphics card.
+    """
+    figure = go.Figure()
+    points = figure.add_scatter if len(places) <= few else figure.add_scattergl
+    for kind, colour in colours.items():
+        rows = places[places.kind == kind]
+        points(
+            x=rows.map_x,
+            y=rows.map_y,
+            mode="markers",
+            name=f"{kind} ({len(rows):,})",
+            customdata=rows.file,
+            marker={"color": colour, "size": 6 if len(places) <= few else 4, "opacity": 0.75},
+            hovertemplate="%{customdata}<extra>" + kind + "</extra>",
+            unselected={"marker": {"opacity": 0.12}},
+        )
+    figure.update_layout(
+        height=560,
+        dragmode="lasso",
+        legend={"orientation": "h", "y": -0.02, "itemsizing": "constant"},
+    )
+    hidden = {"showticklabels": False, "title": None, "zeroline": False, "showgrid": False}
+    figure.update_xaxes(**hidden)
+    figure.update_yaxes(**hidden, scaleanchor="x")
+    figure = _finish(figure, title, grid="")
+    figure.update_xaxes(fixedrange=False)
+    return figure.update_yaxes(fixedrange=False)
+
+
 def _finish(figure: go.Figure, title: str | None, grid: str = "xy") -> go.Figure:
     """What all figures share: a short title, thin grid, no wasted margins, both themes."""
     figure.update_layout(

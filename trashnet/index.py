@@ -112,6 +112,21 @@ def make_index(
         (`excluded` for photos left out), unreviewed_split, and fold (0 to 4, for cross-validation;
         the test photos are those of `test_fold`; -1 where photos were not dealt to folds).
     """
+    dealt = deal(photos, scanned, split, seed, groups, test_fold)
+    return reviewed(dealt, exclude_conflicts, decisions)
+
+
+def deal(
+    photos: Photos,
+    scanned: pd.DataFrame,
+    split: str = "object",
+    seed: int = 0,
+    groups: pd.Series | None = None,
+    test_fold: int = 0,
+) -> pd.DataFrame:
+    """Divides all readable photos, whatever is odd about them or was decided: `make_index` less
+    its last step, which alone changes when somebody decides something.
+    """
     index = scanned[scanned.error.isna()].drop(columns=["error", "mtime"]).reset_index(drop=True)
     if groups is not None:
         index["group"] = groups.reindex(index.file).to_numpy(np.int64)
@@ -120,7 +135,17 @@ def make_index(
     index["flag"] = flags(index)
     index["original_label"] = index.label
     index["split"], index["fold"] = _divide(photos, index, split, seed, groups, test_fold)
-    dealt = index.split.copy()
+    index.attrs["split"] = split
+    return index
+
+
+def reviewed(
+    dealt: pd.DataFrame,
+    exclude_conflicts: bool = True,
+    decisions: Mapping[str, Decision] | None = None,
+) -> pd.DataFrame:
+    """Returns `deal`'s table with conflicts left out and decisions honoured."""
+    index = dealt.copy()
     if exclude_conflicts:
         index.loc[index.flag.str.contains("conflict"), "split"] = EXCLUDED
     index["unreviewed_split"] = index.split
@@ -129,8 +154,8 @@ def make_index(
         if decision.action == "relabel":
             index.loc[row, "label"] = decision.label
         # A conflicting photo that somebody vouched for goes back to where it was dealt.
-        index.loc[row, "split"] = EXCLUDED if decision.action == "exclude" else dealt[row]
-    index.attrs["split"] = split
+        back = dealt.split[row]
+        index.loc[row, "split"] = EXCLUDED if decision.action == "exclude" else back
     return index
 
 
@@ -271,17 +296,18 @@ def flags(rows: pd.DataFrame) -> list[str]:
     odd = {
         "duplicate": rows.sha256.duplicated(keep=False) & (labels == 1),
         "conflict": labels > 1,
-        "blurred": _robust_score(np.log(rows.sharpness + 1e-4)) < -_ODD,
-        "dark": _robust_score(rows.brightness) < -_ODD,
-        "bright": _robust_score(rows.brightness) > _ODD,
-        "low contrast": _robust_score(np.log(rows.contrast + 1e-3)) < -_ODD,
+        "blurred": robust_score(np.log(rows.sharpness + 1e-4)) < -_ODD,
+        "dark": robust_score(rows.brightness) < -_ODD,
+        "bright": robust_score(rows.brightness) > _ODD,
+        "low contrast": robust_score(np.log(rows.contrast + 1e-3)) < -_ODD,
     }
     names = np.array(list(odd), dtype=object)
     table = np.column_stack(list(odd.values()))
     return [";".join(names[row]) for row in table]
 
 
-def _robust_score(values: pd.Series) -> pd.Series:
+def robust_score(values: pd.Series) -> pd.Series:
+    """Returns how many robust standard deviations each value lies from the median."""
     distance = values - values.median()
     spread = 1.4826 * distance.abs().median()
     return distance / spread if spread > 0 else distance * 0

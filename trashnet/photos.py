@@ -108,6 +108,36 @@ def thumbnail(source: Source, size: int = 160) -> bytes:
     return buffer.getvalue()
 
 
+def file_format(source: Source) -> str:
+    """Says how a photo is stored, from the file's head: `JPEG, RGB`.
+
+    Raises:
+        PhotoError: As `load_photo`.
+    """
+    name, data = _read(source)
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return f"{image.format}, {image.mode}"
+    except Exception as error:
+        raise PhotoError(f"{name} is not a picture that can be read.") from error
+
+
+def difference(one: Source, two: Source, longest: int = 320) -> NDArray[np.uint8]:
+    """Returns where two photos differ, `(h, w, 3) uint8`: black where they are equal.
+
+    The second is brought to the first's shape. Differences are shown at three times their size,
+    because those between two shots of one thing are slight.
+
+    Raises:
+        PhotoError: As `load_photo`.
+    """
+    first = _decode(one, longest)
+    first.thumbnail((longest, longest), Image.Resampling.BILINEAR)
+    second = _decode(two, longest).resize(first.size, Image.Resampling.BILINEAR)
+    apart = np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16))
+    return np.minimum(3 * apart, 255).astype(np.uint8)
+
+
 def _decode(source: Source, longest: int | None = None) -> Image.Image:
     """An upright RGB image; a JPEG is decoded smaller when only `longest` pixels are wanted."""
     name, data = _read(source)

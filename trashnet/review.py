@@ -110,14 +110,19 @@ class Review:
             self._write([*self.history(), decision])
         return decision
 
-    def undo(self) -> Decision | None:
-        """Takes the last decision back and returns it; None when there is none."""
+    def undo(self, file: str | None = None) -> Decision | None:
+        """Takes the last decision back and returns it; None when there is none.
+
+        Args:
+            file: Takes back the last one about this photo, whatever was decided since.
+        """
         with self._lock():
             history = self.history()
-            if not history:
-                return None
-            self._write(history[:-1])
-        return history[-1]
+            for i in reversed(range(len(history))):
+                if file in (None, history[i].file):
+                    self._write(history[:i] + history[i + 1 :])
+                    return history[i]
+        return None
 
     def _lock(self) -> FileLock:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,11 @@
 """Cached ways from files to what pages show. A cache is keyed by the files it was read from."""
 
+import contextlib
 import hashlib
 import io
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,13 +28,13 @@ from trashnet.data import (
 from trashnet.errors import PhotoError, TrashnetError
 from trashnet.explain import explain
 from trashnet.files import Progress
-from trashnet.index import known_groups, make_index, review_of
-from trashnet.photos import inside, thumbnail
+from trashnet.index import deal, known_groups, review_of, reviewed
+from trashnet.photos import inside
 from trashnet.predict import Classifier, Prediction
-from trashnet.review import Decision
 from trashnet.runs import RELEASED, Run, list_runs
 from trashnet.samples import SAMPLE_CLASSES, draw_sample
 from trashnet.slices import slices
+from trashnet.thumbnails import make_thumbnails, stored_thumbnail
 
 Result = TypeVar("Result")
 
@@ -51,7 +53,34 @@ def photos_if_any() -> Photos | None:
     Raises:
         TrashnetError: What is there is damaged.
     """
-    return find_photos(env(), progress_bar()) if has_photos(env()) else None
+    if not has_photos(env()):
+        return None
+    kept = _opened()
+    key = (env().home, env().data)
+    photos = kept.get(key)
+    if photos is None or photos[1] != _stamps(photos[0]):
+        found = find_photos(env(), progress_bar())
+        photos = kept[key] = (found, _stamps(found))
+    return photos[0]
+
+
+@st.cache_resource(show_spinner=False)
+def _opened() -> dict[Any, tuple[Photos, tuple[int | None, ...]]]:
+    """Data sets that were opened: every part of a page asks for them, and 40,000 take a while."""
+    return {}
+
+
+def _stamps(photos: Photos) -> tuple[int | None, ...]:
+    """What changes when a photo or class comes or goes, or the zip they are from does."""
+    folders = [photos.root.parent, photos.root, *(photos.root / name for name in photos.classes)]
+    return tuple(_mtime(path) for path in (*folders, env().data) if path is not None)
+
+
+def _mtime(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def require_photos() -> Photos:
@@ -134,25 +163,43 @@ def progress_bar() -> Progress:
 
 def scanned(photos: Photos) -> pd.DataFrame:
     """Returns the scan of the photos; the first time it reads them all, under a bar."""
-    return scan(photos, env().cache, progress_bar())
+    if len(photos.files) < _MANY:
+        return scan(photos, env().cache, progress_bar())
+    kept, key = _scans(), (photos.root, env().cache)
+    table, stamps, at = kept.get(key, (None, None, 0.0))
+    now = time.monotonic()
+    if table is None or stamps != _stamps(photos) or now - at > _SCAN_SECONDS:
+        table = scan(photos, env().cache, progress_bar())
+        kept[key] = (table, _stamps(photos), now)
+    return table
+
+
+_MANY, _SCAN_SECONDS = 5_000, 30.0
+"""From so many photos on, one that was overwritten in place is noticed only after so long: to ask
+the disk about 40,000 at every click takes half a second."""
+
+
+@st.cache_resource(show_spinner=False)
+def _scans() -> dict[Any, tuple[pd.DataFrame, tuple[int | None, ...], float]]:
+    return {}
 
 
 def index(photos: Photos, scanned: pd.DataFrame, split: str, seed: int) -> pd.DataFrame:
     """Returns the index of the photos under a way of splitting."""
     groups = known_groups(photos, scanned, env().cache)
-    return _index(photos, scanned, split, seed, groups, review_of(photos, env()).latest())
+    dealt = _dealt(photos, scanned, split, seed, groups)
+    return reviewed(dealt, decisions=review_of(photos, env()).latest())
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _index(
+@st.cache_data(max_entries=8, show_spinner="Dividing the photos")
+def _dealt(
     _photos: Photos,  # the scan tells two data sets apart
     scanned: pd.DataFrame,
     split: str,
     seed: int,
     groups: pd.Series | None,
-    decisions: dict[str, Decision],
 ) -> pd.DataFrame:
-    return make_index(_photos, scanned, split, seed, groups, decisions=decisions)
+    return deal(_photos, scanned, split, seed, groups)
 
 
 def splits_of(photos: Photos, scanned: pd.DataFrame) -> list[str]:
@@ -169,12 +216,21 @@ def thumb(root: Path, file: str, size: int = 160) -> bytes:
         PhotoError: It is no picture, or its name leads out of the folder.
     """
     path = inside(root, file)
-    return _thumb(str(path), path.stat().st_mtime_ns, size)
+    return _thumb(str(path), path.stat().st_mtime_ns, size, str(env().cache / "thumbnails"))
 
 
-@st.cache_data(max_entries=20_000, show_spinner=False)
-def _thumb(path: str, mtime: int, size: int) -> bytes:
-    return thumbnail(path, size)
+@st.cache_data(max_entries=2_000, show_spinner=False)
+def _thumb(path: str, mtime: int, size: int, folder: str) -> bytes:
+    return stored_thumbnail(Path(path), size, Path(folder))
+
+
+def make_thumbs(root: Path, files: Sequence[str], size: int = 160) -> None:
+    """Makes the thumbnails that are not on disk yet, at once."""
+    paths = []
+    for file in files:
+        with contextlib.suppress(PhotoError):  # where its place is drawn, it is said
+            paths.append(inside(root, file))
+    make_thumbnails(paths, size, env().cache / "thumbnails")
 
 
 # ---------------------------------------------------------------- runs

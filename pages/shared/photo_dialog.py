@@ -1,20 +1,19 @@
 """One photo in full: what was answered and why, what it is like, and what to do about its label."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.answers import render_similar
-from pages.shared.owner import locked, owner_only
+from pages.shared.reviewing import open_desk, render_review
 from pages.shared.widgets import photo_grid
-from trashnet.data import Photos
 from trashnet.errors import TrashnetError
 from trashnet.explain import overlay
 from trashnet.figures import probability_bars
-from trashnet.index import review_of
 from trashnet.photos import load_photo, thumbnail
-from trashnet.review import Review
 from trashnet.runs import Run
 
 PARAMETER = "photo"
@@ -34,11 +33,12 @@ def open_photo(file: str) -> None:
     st.query_params[PARAMETER] = file
 
 
-def _close() -> None:
+def close_photo() -> None:
+    """Has the next run of the script show the page alone."""
     st.query_params.pop(PARAMETER, None)
 
 
-@st.dialog("Photo", width="large", on_dismiss=_close)
+@st.dialog("Photo", width="large", on_dismiss=close_photo)
 def _show(run: Run, row: pd.Series) -> None:
     right = row.label == row.predicted
     st.markdown(
@@ -78,50 +78,17 @@ def _show(run: Run, row: pd.Series) -> None:
             "another of its five, which never saw it."
         )
     render_similar(run, loaders.classifier(run).similar(prediction))
-    _render_object(run, row.file)
-    _render_review(row)
+    if (index := loaders.run_index(run)) is not None:
+        render_object(index, loaders.photo_root(run), row.file)
+    if (desk := open_desk()) is not None:
+        render_review(desk, row.file, row.label, "dialog", suggested=row.predicted)
 
 
-def _render_object(run: Run, file: str) -> None:
+def render_object(index: pd.DataFrame, root: Path, file: str) -> None:
     """Draws the other photos of the same object."""
-    index = loaders.run_index(run)
-    if index is None:
-        return
     group = index.group[index.file == file]
     same = index[index.group.isin(group) & (index.file != file)].head(8)
     if len(same):
         st.markdown("**Other photos of the same object**")
         captions = [f"{r.file.split('/')[-1]}  \n{r.split}" for r in same.itertuples()]
-        photo_grid(loaders.photo_root(run), same.file, captions, width=110)
-
-
-def _render_review(row: pd.Series) -> None:
-    """Lets a person say that the label is wrong; the photo itself is not touched."""
-    try:
-        photos = loaders.photos_if_any()
-        if photos is None or row.file not in photos.files:
-            return
-        review = review_of(photos, loaders.env())
-        decision = review.latest().get(row.file)
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    if decision is not None:
-        st.caption(f":material/rate_review: In the review file: {decision.words}.")
-    others = [name for name in photos.classes if name != row.label]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        label = st.selectbox(
-            "Suspect label: it should be",
-            others,
-            index=others.index(row.predicted) if row.predicted in others else 0,
-            key="dialog_label",
-        )
-        icon = ":material/rate_review:"
-        if st.button("Note it in the review", key="dialog_suspect", icon=icon, **locked()):
-            _suspect(review, row.file, label, photos)
-
-
-@owner_only
-def _suspect(review: Review, file: str, label: str, photos: Photos) -> None:
-    review.decide(file, "relabel", label, files=photos.files, classes=photos.classes)
-    st.rerun()
+        photo_grid(root, same.file, captions, width=110)

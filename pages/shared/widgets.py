@@ -81,11 +81,13 @@ def photo_grid(
     captions: Sequence[str],
     width: int = 140,
     on_open: Callable[[str], None] | None = None,
+    open_label: str = "Why?",
 ) -> None:
     """Draws thumbnails that flow into as many columns as fit, on a phone as on a desktop.
 
-    With `on_open`, each has a button below it that calls it with the file.
+    With `on_open`, each has a button below it, named `open_label`, that calls it with the file.
     """
+    loaders.make_thumbs(root, files, 2 * width)
     with st.container(horizontal=True, gap="small"):
         for file, caption in zip(files, captions, strict=True):
             with st.container(width=width, gap=None):
@@ -97,7 +99,7 @@ def photo_grid(
                 st.caption(caption)
                 if on_open is not None:
                     st.button(
-                        "Why?",
+                        open_label,
                         key=f"open_{file}",
                         type="tertiary",
                         on_click=on_open,
