@@ -18,6 +18,7 @@ from trashnet.config import Environment
 from trashnet.data import Photos, find_photos, open_folder, use_samples
 from trashnet.evaluate import evaluate
 from trashnet.runs import Run, list_runs
+from trashnet.samples import draw_sample
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -166,3 +167,24 @@ def mistaken(trained: Run) -> Run:
     content = json.dumps(evaluate(table, trained.classes))
     (trained.path / "evaluation.json").write_text(content)
     return trained
+
+
+@pytest.fixture(scope="session")
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three classes that is not TrashNet; tests must leave it as it is.
+
+    Photos of odd sizes and formats, one twice in a class, one in two classes, one torn.
+    """
+    root = tmp_path_factory.mktemp("own") / "workshop"
+    kinds = {"bolts": "metal", "planks": "cardboard", "rags": "paper"}
+    for number, (name, drawn) in enumerate(kinds.items()):
+        (root / name).mkdir(parents=True)
+        for i in range(14):
+            picture = draw_sample(drawn, 1000 * number + i)
+            size = ((301, 77), (90, 250), (64, 64))[i % 3]
+            suffix = ("jpg", "png", "webp")[i % 3]
+            picture.resize(size).save(root / name / f"{name}{i:02d}.{suffix}")
+    shutil.copy(root / "bolts" / "bolts00.jpg", root / "bolts" / "bolts90.jpg")
+    shutil.copy(root / "rags" / "rags00.jpg", root / "planks" / "planks90.jpg")
+    (root / "rags" / "torn.jpg").write_bytes((root / "rags" / "rags03.jpg").read_bytes()[:300])
+    return root

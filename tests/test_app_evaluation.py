@@ -139,9 +139,9 @@ def test_a_mistake_opens_with_both_maps_and_can_be_suspected(mistaken: Run) -> N
         f"{first.file}, and where it looks like {label}" for label in (first.predicted, first.label)
     ]
     assert "The training photos it is most like" in words(page)
-    page.button(key="dialog_suspect").click()
+    page.button(key=f"dialog_relabel_{first.file}").click()
     run(page)
-    assert f"In the review file: relabelled {first.predicted}." in words(page)
+    assert f"relabelled {first.predicted}" in words(page)
 
 
 def test_the_matrix_shows_photos_or_shares(mistaken: Run) -> None:

@@ -103,6 +103,6 @@ def _render_answer(run: Run, content: bytes, row: pd.Series) -> None:
         how = (
             "A model that never saw its object"
             if answer.split == "out of fold"
-            else f"In training this photo was in {answer.split}; the run"
+            else f"In this run the photo was in {answer.split}; the run"
         )
         right.caption(f"{how} answered **{answer.predicted}** with {answer.confidence:.0%}.")

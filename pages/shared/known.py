@@ -16,9 +16,13 @@ from trashnet.suspects import suspects
 
 
 def answering_run(photos: Photos) -> Run | None:
-    """Returns the run to answer these photos with: the best that knows their classes, or None."""
-    fitting = (run for run in loaders.answering_runs() if run.classes == photos.classes)
-    return next(fitting, None)
+    """Returns the run to answer these photos with: the best that knows their classes, or None.
+
+    One that was trained on them comes before others, also where they are drawings.
+    """
+    fitting = [run for run in loaders.answering_runs() if run.classes == photos.classes]
+    fitting.sort(key=lambda run: run.config["data"]["name"] != photos.name)
+    return next(iter(fitting), None)
 
 
 def judging_run(photos: Photos) -> Run | None:
