@@ -36,12 +36,11 @@ def filter_open_exclude_undo(visit: Visit, photos: Photos, label: str) -> None:
     file = of_class[3]
     search.fill(file.split("/")[1])
     search.press("Enter")
-    openers = visit.main.get_by_test_id("stBaseButton-tertiary")
-    expect(openers).to_have_count(1)
+    expect(visit.main.locator(f"img[alt^='{label}/']")).to_have_count(1)
     visit.settle()
     assert f"dataset_class={label}" in visit.page.url and "dataset_search=" in visit.page.url
 
-    openers.click()
+    visit.main.get_by_test_id("stBaseButton-tertiary").first.click()
     dialog = visit.page.get_by_role("dialog")
     expect(dialog.get_by_alt_text(f"{file}, full size")).to_be_visible()
     expect(dialog.get_by_text("brightness")).to_be_visible()
