@@ -30,6 +30,9 @@ READS = {"log_tail", "tail"}
 ANYBODY = {
     "find_photos": "opens what is there; a zip is extracted once, to the owner's own cache",
     "scan": "keeps what it measured of the owner's photos",
+    "pixel_statistics": "the same",
+    "stored_thumbnail": "keeps a small copy of a photo in the owner's own cache",
+    "make_thumbnails": "the same",
     "zip_run": "packs a temporary file, which is gone when the download is made",
     "save": "Pillow's, into memory; the package's own is a training's",
     "end_if_overdue": "ends only what the owner asked to stop",

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.owner import locked, owner_only
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
 from trashnet.files import digest
@@ -37,11 +38,13 @@ def render(photos: Photos, what: str, key: str) -> None:
         "about a minute for 2,500 photos.",
         icon=":material/search_insights:",
     )
-    if st.button("Audit the photos", type="primary", icon=":material/play_arrow:", key=f"{key}_go"):
+    icon = ":material/play_arrow:"
+    if st.button("Audit the photos", type="primary", icon=icon, key=f"{key}_go", **locked()):
         start(job)
     st.caption("In a terminal: `python -m trashnet audit`")
 
 
+@owner_only
 def start(job: Job) -> None:
     """Starts the audit: the one place where pages do."""
     try:
@@ -52,6 +55,7 @@ def start(job: Job) -> None:
         st.rerun()
 
 
+@owner_only
 def stop(job: Job) -> None:
     """Ends the audit; the photos embedded so far are not kept."""
     job.stop()
@@ -66,5 +70,5 @@ def _render_progress(job: Job, key: str) -> None:
     share = done / total if total else 0.0
     st.progress(share, f"{what or 'Starting'}: {done:,} of {total:,}" if total else "Starting")
     st.caption("It goes on when this page is closed.")
-    if st.button("Stop", icon=":material/stop:", key=f"{key}_stop"):
+    if st.button("Stop", icon=":material/stop:", key=f"{key}_stop", **locked()):
         stop(job)

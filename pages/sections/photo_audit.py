@@ -7,7 +7,7 @@ from pages.sections import audit_job
 from pages.shared import known, loaders
 from pages.shared.photo_dialog import open_photo
 from pages.shared.reviewing import UNCHANGED, Desk, open_desk, render_review, render_undo
-from pages.shared.widgets import paged
+from pages.shared.widgets import paged, plain
 from trashnet.data import Photos
 from trashnet.errors import PhotoError
 from trashnet.findings import (
@@ -134,7 +134,13 @@ def _render_pairs(
                     key = f"audit_{n}_{row.file}_{row.other}"
                     suggested = row.other_label if n == 0 else row.label
                     _render_photo(
-                        photos, file, f"**{label}** · {split_of[file]}", desk, label, key, suggested
+                        photos,
+                        file,
+                        f"**{plain(label)}** · {split_of[file]}",
+                        desk,
+                        label,
+                        key,
+                        suggested,
                     )
                 if row.kind == PAIR:  # between equal pictures there is nothing to see
                     _render_difference(photos, row.file, row.other)
@@ -166,7 +172,7 @@ def _render_cards(photos: Photos, rows: pd.DataFrame, desk: Desk | None) -> None
     with st.container(horizontal=True):
         for row in rows.iloc[first:last].itertuples():
             score = {SUSPECT: f", {row.score:.0%}", OUTLIER: f", {row.score:.1f} SD"}
-            words = f"**{row.label}** · {row.why}{score.get(row.kind, '')}"
+            words = f"**{plain(row.label)}** · {plain(row.why)}{score.get(row.kind, '')}"
             with st.container(border=True, width=_WIDTH + 34):
                 _render_photo(
                     photos, row.file, words, desk, row.label, "audit", row.other_label or None
@@ -191,7 +197,7 @@ def _render_photo(
             st.caption(":material/broken_image: the photo cannot be read")
         st.markdown(words)
         st.button(
-            file.split("/")[-1],
+            plain(file.split("/")[-1]),
             key=f"{key}_open_{file}",
             type="tertiary",
             icon=":material/open_in_full:",

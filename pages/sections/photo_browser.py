@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.shared.photo_dialog import open_photo
 from pages.shared.reviewing import open_desk, render_undo
-from pages.shared.widgets import paged, photo_grid
+from pages.shared.widgets import paged, photo_grid, plain
 from trashnet.data import Photos
 from trashnet.index import EXCLUDED, SPLITS
 from trashnet.photos import QUALITIES
@@ -34,7 +34,7 @@ def render_grid(photos: Photos, chosen: pd.DataFrame, key: str, per_page: int = 
         st.caption(f"{len(chosen):,} photo{'s' * (len(chosen) != 1)}")
     first, last = paged(chosen.file, key, per_page)
     rows = chosen.iloc[first:last]
-    captions = [f"{r.file.split('/')[1]} · {r.split}" for r in rows.itertuples()]
+    captions = [f"{plain(r.file.split('/')[1])} · {r.split}" for r in rows.itertuples()]
     photo_grid(photos.root, rows.file, captions, on_open=open_photo, open_label="Open")
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 from pages.shared import known, loaders
 from pages.shared.photo_dialog import PARAMETER, close_photo, render_object
 from pages.shared.reviewing import open_desk, render_review
+from pages.shared.widgets import plain
 from trashnet.data import Photos
 from trashnet.errors import PhotoError, TrashnetError
 from trashnet.explain import overlay
@@ -26,7 +27,7 @@ def open_if_asked(photos: Photos, index: pd.DataFrame) -> None:
 
 @st.dialog("Photo", width="large", on_dismiss=close_photo)
 def _show(photos: Photos, index: pd.DataFrame, row: pd.Series) -> None:
-    st.markdown(f"`{row.file}` · **{row.label}** · {row.split}")
+    st.markdown(f"{plain(row.file)} · **{plain(row.label)}** · {row.split}")
     try:
         content = (photos.root / row.file).read_bytes()
         picture = thumbnail(content, LARGEST)
@@ -68,7 +69,7 @@ def _render_facts(index: pd.DataFrame, row: pd.Series, stored: str) -> None:
         "flags": row.flag.replace(";", ", ") or "none",
     }
     if row.label != row.original_label:
-        facts["filed under"] = row.original_label
+        facts["filed under"] = plain(row.original_label)
     for quality in QUALITIES:
         share = (index[quality] < row[quality]).mean()
         facts[quality] = f"{row[quality]:.3f}, above {share:.0%} of the photos"
@@ -105,4 +106,4 @@ def _render_answer(run: Run, content: bytes, row: pd.Series) -> None:
             if answer.split == "out of fold"
             else f"In this run the photo was in {answer.split}; the run"
         )
-        right.caption(f"{how} answered **{answer.predicted}** with {answer.confidence:.0%}.")
+        right.caption(f"{how} answered **{plain(answer.predicted)}** with {answer.confidence:.0%}.")

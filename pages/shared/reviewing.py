@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.owner import locked, owner_only
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
 from trashnet.index import review_of
@@ -43,6 +44,7 @@ def open_desk() -> Desk | None:
         return None
 
 
+@owner_only
 def decide(desk: Desk, file: str, action: str, label: str | None = None) -> None:
     """Writes a decision down: the one place where all pages do."""
     try:
@@ -53,6 +55,7 @@ def decide(desk: Desk, file: str, action: str, label: str | None = None) -> None
         st.toast(str(error), icon=":material/error:")
 
 
+@owner_only
 def undo(desk: Desk, file: str | None = None) -> None:
     """Takes the last decision back, or the last about one photo."""
     try:
@@ -89,7 +92,7 @@ def render_review(
                 type="tertiary",
                 on_click=undo,
                 args=(desk, file),
-                help=f"Take back that {file} was {decision.words}",
+                **locked(help=f"Take back that {file} was {decision.words}"),
             )
         return
     others = sorted(set(desk.photos.classes) - {label}, key=lambda name: name != suggested)
@@ -103,7 +106,7 @@ def render_review(
                 key=f"{key}_{action}_{file}",
                 on_click=decide,
                 args=(desk, file, action),
-                help=what,
+                **locked(help=what),
             )
         if len(others) == 1 or suggested in others:
             st.button(
@@ -111,7 +114,7 @@ def render_review(
                 key=f"{key}_relabel_{file}",
                 on_click=decide,
                 args=(desk, file, "relabel", others[0]),
-                help=f"Relabel it {others[0]}",
+                **locked(help=f"Relabel it {others[0]}"),
             )
         if len(others) > 1:
             st.menu_button(
@@ -120,7 +123,7 @@ def render_review(
                 key=f"{key}_relabel_to_{file}",
                 on_click=_relabel_chosen,
                 args=(desk, file, f"{key}_relabel_to_{file}"),
-                help="Give it another class",
+                **locked(help="Give it another class"),
             )
 
 
@@ -142,4 +145,5 @@ def render_undo(desk: Desk, key: str) -> None:
             key=key,
             on_click=undo,
             args=(desk,),
+            **locked(),
         )
