@@ -44,6 +44,10 @@ LAYERS = [
         "estimate",
         "preview",
     },
+        "drawings",
+        "door",
+    },
+    {"data", "review", "index", "processes", "jobs", "runs", "library", "estimate"},
     {"predict", "augmentation", "pipeline", "models", "tracking", "evaluate", "figures"},
     {
         "audit",
@@ -61,7 +65,11 @@ LAYERS = [
         "reports",
         "slices",
         "suspects",
+        "card",
         "hub",
+        "received",
+        "sharing",
+        "space",
     },
     {"printing", "__main__", "__init__"},
 ]

@@ -1,5 +1,5 @@
 """Command line: `python -m trashnet data|audit|review|train|resume|stop|runs|evaluate|
-robustness|estimate|classify|export`.
+robustness|estimate|classify|export|push|pull|deploy`.
 
 With `--json`, stdout is exactly one JSON document and everything else goes to stderr. A mistake
 of the person is one sentence on stderr and exit code 2.
@@ -24,6 +24,7 @@ from trashnet.config import (
     choices,
     environment,
     quiet_tensorflow,
+    secret,
 )
 from trashnet.data import (
     fetch_trashnet,
@@ -286,6 +287,41 @@ def _export(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     return export_run(run, options.format, Path(options.output or f"{run.id}-{options.format}"))
 
 
+def _push(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    from trashnet.sharing import push
+
+    with printing.progress_bar() as on_progress:
+        run = runs.open_run(env.runs, options.run)
+        return push(run, options.repo, options.private, on_progress)
+
+
+def _pull(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    from trashnet.sharing import pull
+
+    with printing.progress_bar() as on_progress:
+        run = pull(options.repo, env.runs, on_progress)
+    return runs.describe(run) | {"repo": options.repo}
+
+
+def _deploy(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    from trashnet import space
+    from trashnet.hub import Repository
+
+    variables = {}
+    for given in options.variable:
+        name, equals, value = given.partition("=")
+        if not (name and equals):
+            raise ConfigError(f"--variable is {given!r}; it must be NAME=VALUE.")
+        variables[name] = value
+    Repository(options.space, "space")  # a wrong name is a mistake in a dry run, too
+    if options.dry_run:
+        return {"files": space.listed(space.space_files(models=tuple(options.model)))}
+    secrets = {name: secret(name) for name in options.secret}
+    models, private = tuple(options.model), options.private
+    with printing.progress_bar() as on_progress:
+        return space.deploy(options.space, secrets, variables, models, private, on_progress)
+
+
 def _chosen_run(name: str | None, env: Environment) -> runs.Run:
     if name is not None:
         return runs.open_run(env.runs, name)
@@ -395,6 +431,29 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", metavar="RUN", help="run id, directory, or released")
     export.add_argument("--format", default="litert", help="litert, keras or onnx")
     export.add_argument("--output", metavar="FOLDER", help="new folder (default: RUN-FORMAT)")
+    push = add("push", _push, printing.show_push, "publish a run on the Hugging Face Hub")
+    push.add_argument("run", metavar="RUN", help="run id, directory, or released")
+    push.add_argument("--repo", metavar="OWNER/NAME", required=True, help="model on the Hub")
+    pull = add("pull", _pull, printing.show_pull, "bring a published run back, verified")
+    pull.add_argument("repo", metavar="OWNER/NAME", help="model on the Hub")
+    deploy = add("deploy", _deploy, printing.show_deploy, "put the app on a Hugging Face Space")
+    deploy.add_argument("--space", metavar="OWNER/NAME", required=True, help="the Space")
+    deploy.add_argument(
+        "--secret",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="hand on this variable's value",
+    )
+    deploy.add_argument(
+        "--variable", metavar="NAME=VALUE", action="append", default=[], help="set it in the Space"
+    )
+    deploy.add_argument(
+        "--model", metavar="OWNER/NAME", action="append", default=[], help="link with this model"
+    )
+    deploy.add_argument("--dry-run", action="store_true", help="only list files and sizes")
+    for command in (push, deploy):
+        command.add_argument("--private", action="store_true", help="if it is new: only for you")
     return parser
 
 

@@ -278,6 +278,19 @@ def _is_public() -> bool | None:
     return said == "1" if said else None
 
 
+def secret(name: str) -> str:
+    """Returns the value of an environment variable that a command is to hand on.
+
+    Raises:
+        ConfigError: It is not set.
+    """
+    load_dotenv(Path.cwd() / ".env")
+    value = os.environ.get(name)
+    if not value:
+        raise ConfigError(f"The environment variable {name} is not set; set it to the secret.")
+    return value
+
+
 _WANDB_MODES = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}
 
 

@@ -19,3 +19,7 @@ class PhotoError(TrashnetError):
 
 class RunError(TrashnetError):
     """A run directory is missing, damaged or in the wrong state."""
+
+
+class HubError(TrashnetError):
+    """The Hugging Face Hub refuses, cannot be reached, or holds what is not ours."""

@@ -1,5 +1,6 @@
 """What people do with their runs: name, tag and annotate them, delete them, take them along."""
 
+import json
 import shutil
 import zipfile
 from dataclasses import asdict, dataclass
@@ -13,6 +14,19 @@ _LONGEST = {"title": 80, "note": 2000}
 _MOST_TAGS = 10
 _NOT_ZIPPED = ("checkpoint", "wandb", "stop")
 """What only this machine needs: to resume, and to upload later."""
+
+
+SHIPPED = (
+    "index.parquet",
+    "model.tflite",
+    "head.npz",
+    "projection.npz",
+    "predictions.parquet",
+    "out_of_fold.parquet",
+    "evaluation.json",
+    "robustness.json",
+)
+"""What of a run is for everybody as it is; not every run has all of them."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +125,28 @@ def zip_run(run: Run, target: Path, with_logs: bool = True) -> None:
         write_atomically(target, write)
     except OSError as error:
         raise RunError(f"The run could not be packed ({error.strerror}).") from error
+
+
+def ship(run: Run, folder: Path, more: tuple[str, ...] = ()) -> None:
+    """Copies what of a finished run is for everybody: no paths, no notes, nothing to resume with.
+
+    Args:
+        run: A finished run.
+        folder: An empty folder.
+        more: Names of further files of the run, copied where it has them.
+
+    Raises:
+        RunError: The run is not finished.
+    """
+    if not run.is_finished:
+        raise RunError(f"The run {run.id} is not finished; only a finished run can be published.")
+    for name in (*SHIPPED, *more):
+        if (run.path / name).exists():
+            shutil.copyfile(run.path / name, folder / name)
+    data = run.config["data"] | {"root": ""}
+    write_json(folder / "config.json", run.config | {"data": data, "review": []})
+    status = run.status()
+    shown = {"state": "finished", "epoch": status.epoch, "seconds": status.seconds}
+    write_json(folder / "status.json", shown)
+    epochs = (json.dumps(row) + "\n" for row in run.metrics() if row["kind"] == "epoch")
+    (folder / "metrics.jsonl").write_text("".join(epochs))

@@ -169,6 +169,30 @@ def show_export(result: dict[str, Any]) -> None:
     )
 
 
+def show_push(result: dict[str, Any]) -> None:
+    """Prints what was published and where."""
+    _show_files(result["files"])
+    print(f"{result['run']} is at {result['url']}")
+
+
+def show_pull(result: dict[str, Any]) -> None:
+    """Prints what a published run is called here."""
+    print(f"{result['repo']} is here as {result['run']}, verified")
+
+
+def show_deploy(result: dict[str, Any]) -> None:
+    """Prints the files of the app, and where it is when they were sent."""
+    _show_files(result["files"])
+    if "address" in result:
+        print(f"{result['url']} builds it now; then it is at {result['address']}")
+
+
+def _show_files(files: list[dict[str, Any]]) -> None:
+    for file in files:
+        print(f"{file['size']:>12,}  {file['file']}")
+    print(f"{sum(file['size'] for file in files):>12,}  bytes in {len(files)} files")
+
+
 def show_json(result: Any) -> None:
     """Prints one JSON document; of an iterator, an array that grows as its rows come."""
     if not isinstance(result, Iterator):

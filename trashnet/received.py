@@ -1,0 +1,375 @@
+"""A run from somebody else: verified file by file and written anew before anything shows it.
+
+Whoever wrote it chose every byte, so nothing is unpickled or executed, sizes are bounded before
+anything is read, names may not lead out of a photo folder, and its figures must be those of its
+predictions. What cannot be checked is left behind.
+"""
+
+import hashlib
+import io
+import json
+import math
+import re
+import zipfile
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trashnet.config import TrainConfig
+from trashnet.errors import HubError, TrashnetError
+from trashnet.evaluate import evaluate, report_out_of_fold
+from trashnet.files import read_json, write_json
+from trashnet.photos import QUALITIES
+from trashnet.predict import LiteModel
+from trashnet.runs import SCHEMA
+
+_MOST_ROWS = 200_000
+_MOST_BYTES = 1_000_000_000
+"""Of one file, unpacked."""
+
+_MOST_CLASSES = 200
+_NAME = re.compile(r"\w[\w .,+&()'%°±-]{0,79}")
+_SPLITS = {"train", "validation", "test", "excluded"}
+_TOLERANCE = 1e-3
+"""By how much a figure may differ from ours; other processors round otherwise."""
+
+_LAYERS = frozenset(
+    "Functional InputLayer Rescaling Normalization Conv2D DepthwiseConv2D BatchNormalization "
+    "Activation Add Multiply Reshape Identity MaxPooling2D GlobalAveragePooling2D Flatten Dropout "
+    "Dense DTypePolicy GlorotUniform VarianceScaling Zeros Ones __keras_tensor__".split()
+)
+"""All that the networks of `trashnet.models` are made of; none of them holds code."""
+
+
+class _Refused(Exception):
+    """What is wrong with a received run, in a few words."""
+
+
+def admit(folder: Path, manifest: str, target: Path, source: dict[str, Any]) -> None:
+    """Verifies fetched files and writes the run they are to `target`.
+
+    Args:
+        folder: What was fetched.
+        manifest: Name of the file there with every file's SHA-256.
+        target: An empty folder.
+        source: Where it is from; kept in `config.json`.
+
+    Raises:
+        HubError: It is no run, damaged or hostile; the sentence says what was found.
+    """
+    try:
+        _check_hashes(folder, manifest)
+        config = _config(folder, source)
+        tables = _tables(folder, config)
+        _check_model(folder, config, tables["predictions"])
+        _check_figures(folder, config["classes"], tables)
+    except (_Refused, TrashnetError) as error:
+        raise _refusal(source, str(error).rstrip(".")) from error
+    except Exception as error:  # readers raise almost anything when they are fed hostile bytes
+        raise _refusal(source, f"its files cannot be read, {type(error).__name__}") from error
+    write_json(target / "config.json", config)
+    for name, table in tables.items():
+        table.to_parquet(target / f"{name}.parquet", index=False)
+    copied = ("model.tflite", "head.npz", "projection.npz", "evaluation.json", "model.keras")
+    for name in (*copied, "robustness.json"):
+        if (folder / name).exists():
+            (folder / name).rename(target / name)
+    rows = _epochs(folder)
+    (target / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    epochs = TrainConfig.from_dict(config["train_config"]).total_epochs
+    status = read_json(folder / "status.json")
+    seconds = status.get("seconds") if isinstance(status, dict) else None
+    known = {"state": "finished", "epoch": epochs, "seconds": seconds if _is_number(seconds) else 0}
+    write_json(target / "status.json", known)
+
+
+def _refusal(source: dict[str, Any], why: str) -> HubError:
+    return HubError(f"Nothing was fetched: {source['repo']} holds no run that can be used ({why}).")
+
+
+def _need(condition: bool, why: str) -> None:
+    if not condition:
+        raise _Refused(why)
+
+
+def _is_number(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def _check_hashes(folder: Path, manifest: str) -> None:
+    stated = read_json(folder / manifest)
+    hashes = stated.get("files") if isinstance(stated, dict) else None
+    _need(isinstance(hashes, dict) and stated.get("schema") == 1, f"{manifest} is not ours")
+    found = {path.name for path in folder.iterdir() if path.is_file()} - {manifest}
+    _need(found == set(hashes), f"{manifest} lists other files")
+    for name in found:
+        actual = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        _need(actual == hashes[name], f"{name} is not the file that was published")
+
+
+# ---------------------------------------------------------------- settings
+
+
+def _config(folder: Path, source: dict[str, Any]) -> dict[str, Any]:
+    """Our own `config.json` of what is known and allowed in theirs."""
+    theirs = read_json(folder / "config.json")
+    _need(isinstance(theirs, dict), "config.json is no JSON object")
+    _need(theirs.get("schema") in range(1, SCHEMA + 1), "a newer version wrote it")
+    train_config = TrainConfig.from_dict(theirs["train_config"])
+    classes = theirs["classes"]
+    _need(isinstance(classes, list) and 2 <= len(classes) <= _MOST_CLASSES, "no list of classes")
+    _need(all(map(_is_name, classes)) and len(set(classes)) == len(classes), "odd class names")
+    data = theirs["data"]
+    _need(_is_name(data["name"]) and type(data["photos"]) is int, "odd data")
+    versions = {k: v for k, v in theirs.get("versions", {}).items() if _is_name(k) and _is_name(v)}
+    created = datetime.fromisoformat(theirs["created"])
+    _need(created.tzinfo is not None, "a start without a time zone")
+    return {
+        "schema": theirs["schema"],
+        "created": created.isoformat(timespec="seconds"),
+        "train_config": train_config.to_dict(),
+        "classes": classes,
+        "seed": train_config.seed,
+        "split": train_config.split,
+        "precision": "float32",
+        "data": {
+            "name": data["name"],
+            "source": "samples" if data["source"] == "samples" else "hub",
+            "root": "",  # never theirs: pages open files there
+            "photos": data["photos"],
+        },
+        "review": [],
+        "versions": versions,
+        "git_commit": None,
+        "published": source,
+    }
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _epochs(folder: Path) -> Iterable[dict[str, Any]]:
+    """The epochs' lines, of numbers and lists of numbers only."""
+
+    def is_figures(value: Any) -> bool:
+        if isinstance(value, list):
+            return len(value) <= _MOST_CLASSES and all(map(is_figures, value))
+        return _is_number(value)
+
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(errors="replace").splitlines()[:5000] if path.exists() else []
+    for line in lines:
+        values = _json(line)
+        if isinstance(values, dict) and values.get("kind") == "epoch":
+            row = {k: v for k, v in values.items() if _is_name(k) and is_figures(v)}
+            if type(row.get("epoch")) is int:
+                yield {"kind": "epoch", **row}
+
+
+def _json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _tables(folder: Path, config: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    classes = config["classes"]
+    labels = _one_of(set(classes))
+    logits = _vectors(len(classes))
+    texts = {"split": _one_of(_SPLITS), "unreviewed_split": _one_of(_SPLITS)}
+    found = {
+        "predictions": _table(
+            folder / "predictions.parquet",
+            {"file": _is_file, "label": labels, "logits": logits, "embedding": _vectors(None)}
+            | {"distance": _finite, "original_label": labels}
+            | texts,
+        ),
+        "index": _table(
+            folder / "index.parquet",
+            {"file": _is_file, "label": labels, "group": _finite, "flag": _flags}
+            | {"original_label": labels}
+            | texts
+            | dict.fromkeys(QUALITIES, _numbers),
+        ),
+    }
+    if (folder / "out_of_fold.parquet").exists():
+        found["out_of_fold"] = _table(
+            folder / "out_of_fold.parquet",
+            {"file": _is_file, "label": labels, "logits": logits}
+            | dict.fromkeys(
+                ("distance", "fold", "temperature", "threshold", "distance_limit"), _finite
+            ),
+        )
+    return found
+
+
+Check = Callable[[pd.Series], bool]
+
+
+def _table(path: Path, checks: dict[str, Check]) -> pd.DataFrame:
+    """A table with exactly the columns that were checked."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        about = file.metadata
+        groups = (about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+        _need(0 < about.num_rows <= _MOST_ROWS and sum(groups) <= _MOST_BYTES, f"{path.name}: size")
+        columns = [name for name in checks if name in file.schema_arrow.names]
+        table = file.read(columns=columns).to_pandas()
+    for name, check in checks.items():
+        _need(name in table and check(table[name]), f"{path.name}: column {name}")
+    return table
+
+
+def _is_file(column: pd.Series) -> bool:
+    """Whether all are keys of photos, as `glass/glass1.jpg`: pages open what they name."""
+
+    def is_key(name: Any) -> bool:
+        path = PurePosixPath(name) if isinstance(name, str) else PurePosixPath("/")
+        safe = not path.is_absolute() and len(path.parts) == 2 and ".." not in path.parts
+        return safe and name.isprintable() and not set(name) & set("\\:") and len(name) < 300
+
+    return bool(column.map(is_key).all() and column.is_unique)
+
+
+def _one_of(allowed: set[str]) -> Check:
+    return lambda column: set(column) <= allowed
+
+
+def _flags(column: pd.Series) -> bool:
+    return bool(column.map(lambda flag: isinstance(flag, str) and len(flag) < 100).all())
+
+
+def _numbers(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column)
+
+
+def _finite(column: pd.Series) -> bool:
+    return _numbers(column) and bool(np.isfinite(column.to_numpy(np.float64)).all())
+
+
+def _vectors(length: int | None) -> Check:
+    """Vectors of numbers, all of one length."""
+
+    def check(column: pd.Series) -> bool:
+        values = np.stack(column.to_numpy())
+        right = values.ndim == 2 and length in (None, values.shape[1])
+        return right and np.isdtype(values.dtype, "real floating") and np.isfinite(values).all()
+
+    return lambda column: bool(check(column))
+
+
+# ---------------------------------------------------------------- model and figures
+
+
+def _check_model(folder: Path, config: dict[str, Any], predictions: pd.DataFrame) -> None:
+    classes, size = len(config["classes"]), config["train_config"]["image_size"]
+    model = LiteModel(folder / "model.tflite", threads=1)
+    _need(model.image_size == size, f"its model takes {model.image_size} pixels, not {size}")
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    logits, features = model(noise)
+    shapes = f"its model answers for {logits.size} classes, not {classes}"
+    _need(logits.shape == (classes,), shapes)
+    _need(bool(np.isfinite(logits).all()), "its model answers nothing")
+    depth, length = features.shape[-1], len(predictions.embedding.iloc[0])
+    projection = _arrays(folder / "projection.npz")
+    wrong = "projection.npz has other shapes than its model"
+    _need(projection["mean"].shape == (depth,), wrong)
+    _need(projection["components"].shape == (length, depth), wrong)
+    if (folder / "head.npz").exists():
+        head = _arrays(folder / "head.npz")
+        wrong = "head.npz has other shapes than its model"
+        _need(head["kernel"].shape == (depth, classes) and head["bias"].shape == (classes,), wrong)
+    if (folder / "model.keras").exists():
+        _check_keras(folder / "model.keras")
+
+
+def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Reads float arrays; headers that claim more than is there, or objects, are refused."""
+    found = {}
+    with zipfile.ZipFile(path) as bundle:
+        for member in bundle.infolist():
+            _need(member.file_size <= _MOST_BYTES // 10, f"{path.name} is too large")
+            content = bundle.read(member)
+            stream = io.BytesIO(content)
+            version = np.lib.format.read_magic(stream)
+            _need(version == (1, 0), f"{path.name} is of another version")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+            wrong = f"{path.name} holds something other than numbers"
+            _need(dtype == np.float32 and math.prod(shape) * 4 <= len(content), wrong)
+            array = np.load(io.BytesIO(content), allow_pickle=False)
+            _need(bool(np.isfinite(array).all()), wrong)
+            found[member.filename.removesuffix(".npy")] = array
+    return found
+
+
+def _check_keras(path: Path) -> None:
+    """Refuses a Keras file of anything but our networks' layers; Keras itself is not started."""
+    with zipfile.ZipFile(path) as bundle:
+        sizes = {member.filename: member.file_size for member in bundle.infolist()}
+        ours = {"metadata.json", "config.json", "model.weights.h5"}
+        _need(set(sizes) == ours, "model.keras holds other files")
+        _need(max(sizes.values()) <= _MOST_BYTES, "model.keras is too large")
+        _need(sizes["config.json"] <= 5_000_000, "model.keras is too large")
+        todo = [json.loads(bundle.read("config.json"))]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            name, module = part.get("class_name"), part.get("module")
+            known = name in _LAYERS and str(module or "keras").split(".")[0] == "keras"
+            _need("class_name" not in part or known, f"model.keras holds {str(name)[:40]!r}")
+            todo += part.values()
+        elif isinstance(part, list):
+            todo += part
+
+
+def _check_figures(folder: Path, classes: list[str], tables: dict[str, pd.DataFrame]) -> None:
+    """The figures it states must be those of its predictions."""
+    ours = evaluate(tables["predictions"], tuple(classes))
+    if "out_of_fold" in tables:
+        ours["out_of_fold"] = report_out_of_fold(tables["out_of_fold"], tuple(classes))
+    theirs = read_json(folder / "evaluation.json")
+    _need(_alike(ours, theirs), "its figures are not those of its predictions")
+    if (folder / "robustness.json").exists():
+        _need(_is_robustness(read_json(folder / "robustness.json")), "robustness.json is not ours")
+
+
+def _alike(one: Any, two: Any) -> bool:
+    """Whether two JSON values are of the same make and their numbers nearly the same."""
+    if isinstance(one, dict):
+        same = isinstance(two, dict) and one.keys() == two.keys()
+        return same and all(_alike(one[key], two[key]) for key in one)
+    if isinstance(one, list):
+        same = isinstance(two, list) and len(one) == len(two)
+        return same and all(map(_alike, one, two))
+    if _is_number(one):
+        return _is_number(two) and math.isclose(one, two, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+    return one == two
+
+
+def _is_robustness(found: Any) -> bool:
+    texts = ("transformation", "unit")
+    numbers = ("strength", "n", "accuracy", "sure", "change")
+    return (
+        isinstance(found, dict)
+        and found.get("split") in _SPLITS
+        and all(map(_is_number, (found.get("n"), found.get("mean_transformed"))))
+        and _is_number(found.get("plain", {}).get("accuracy"))
+        and 0 < len(found.get("rows", ())) < 1000
+        and all(
+            all(_is_name(row.get(key)) for key in texts)
+            and all(row.get(key) is None or _is_number(row.get(key)) for key in numbers)
+            for row in found["rows"]
+        )
+    )
