@@ -2,12 +2,17 @@
 
 import streamlit as st
 
-from pages.sections import monitor, run_table, training_form
+from pages.sections import hub_model, monitor, run_table, training_form
 from pages.shared import loaders
 from pages.shared.page import is_phone, page_header
 
 page_header("Training", "Start it, watch it, trust it to survive.")
 photos = loaders.require_photos()
+if loaders.env().is_temporary:
+    st.caption(
+        ":material/hourglass_empty: Runs are kept in a temporary folder here and are lost when the "
+        "app restarts: download what you want to keep."
+    )
 if is_phone() and loaders.active_run():  # what happens now comes before what may come next
     monitor.render()
     training_form.render(photos)
@@ -18,3 +23,4 @@ else:
     with right:
         monitor.render()
 run_table.render()
+hub_model.render()

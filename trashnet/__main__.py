@@ -33,12 +33,17 @@ from trashnet.data import (
     trashnet_facts,
     use_samples,
 )
-from trashnet.errors import ConfigError, DataError, PhotoError, RunError, TrashnetError
+from trashnet.errors import (
+    EXIT_MISTAKE,
+    ConfigError,
+    DataError,
+    PhotoError,
+    RunError,
+    TrashnetError,
+)
 from trashnet.estimate import as_json
 from trashnet.files import write_atomically
 from trashnet.index import load_index
-
-EXIT_MISTAKE = 2
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ The only module that reads environment variables.
 import dataclasses
 import json
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -223,6 +224,11 @@ class Environment:
     def runs(self) -> Path:
         """Folder of run directories."""
         return self.home / "runs"
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the home is in the system's temporary folder, which a restart may empty."""
+        return Path(tempfile.gettempdir()).resolve() in self.home.resolve().parents
 
     def variables(self) -> dict[str, str]:
         """Returns the environment variables of a process that is to work in the same home.

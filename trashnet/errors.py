@@ -1,5 +1,8 @@
 """Errors a person can act on; the command line and the pages show their text, never a traceback."""
 
+EXIT_MISTAKE = 2
+"""The command line's exit code for any of these."""
+
 
 class TrashnetError(Exception):
     """A mistake or a missing thing, told in one sentence that says what to do."""

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 from filelock import FileLock
 
 from trashnet.card import headline, model_card, percent, train_command
+from trashnet.config import Environment
 from trashnet.drawings import confusion_matrix_png
-from trashnet.errors import HubError
+from trashnet.errors import EXIT_MISTAKE, HubError
 from trashnet.files import Progress, silent, temporary_folder
 from trashnet.hub import Repository, require_token
 from trashnet.library import SHIPPED, ship
@@ -27,6 +30,7 @@ _RUN_FILES = (*SHIPPED, "config.json", "status.json", "metrics.jsonl", KERAS)
 _LARGEST = 200_000_000
 """Bytes of all files of a run that may be fetched; a large network's are 50 million."""
 
+_ASIDE_SECONDS = 600
 _ALWAYS = ("README.md", ".gitattributes")
 """What a repository that nobody has used yet may hold."""
 
@@ -115,6 +119,32 @@ def pull(repo: str, root: Path, on_progress: Progress = silent) -> Run:
                 admit(partial / "fetched", MANIFEST, partial / "run", source)
                 os.replace(partial / "run", target)
     return Run(target)
+
+
+def pull_aside(repo: str, env: Environment) -> Run:
+    """Does what `pull` does in a process of its own: what a model's file does to it, ends there.
+
+    Raises:
+        HubError: As of `pull`; or that process ended without a word.
+    """
+    command = [sys.executable, "-m", "trashnet", "pull", "--json", "--", repo]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=Path(__file__).parent.parent,
+            env=env.variables(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_ASIDE_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise HubError(f"Nothing was fetched: {repo} took too long; try again.") from error
+    if done.returncode == 0:
+        return Run(env.runs / json.loads(done.stdout)["run"])
+    if done.returncode == EXIT_MISTAKE:
+        raise HubError(done.stderr.strip().splitlines()[-1])
+    raise HubError(f"Nothing was fetched: {repo} could not be read, and made its reader fail.")
 
 
 def _sha256(path: Path) -> str:

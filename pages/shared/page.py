@@ -86,6 +86,12 @@ def _render_status() -> None:
             st.caption(f":material/draw: {len(photos.files):,} **drawn sample pictures**")
         else:
             st.caption(f":material/photo_library: {photos.name}, {len(photos.files):,} photos")
+    if loaders.env().is_temporary:
+        st.caption(
+            ":material/hourglass_empty: runs are lost on restart",
+            help=f"They are kept in a temporary folder, `{loaders.env().home}`. Take along what "
+            "you want to keep, or set `TRASHNET_HOME` to a folder that stays.",
+        )
     active = loaders.active_run()
     if active is None:
         st.caption(":material/pause_circle: no training running")

@@ -1,0 +1,237 @@
+"""Runs from somebody else: damaged, foreign and hostile ones are refused in a sentence."""
+
+import hashlib
+import io
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Training
+from visiting import open_page
+
+from trashnet.errors import HubError
+from trashnet.files import read_json
+from trashnet.library import ship
+from trashnet.received import admit
+from trashnet.runs import RELEASED, Run
+from trashnet.sharing import MANIFEST
+
+Spoil = Callable[[Path], Any]
+
+
+@pytest.fixture
+def fetched(training: Training, tmp_path: Path) -> Path:
+    """A run's files as they come from the Hub, without their manifest."""
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    ship(training.run, folder, more=("model.keras",))
+    return folder
+
+
+def seal(folder: Path) -> None:
+    """Writes a manifest that fits the files, as whoever wrote them can."""
+    files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+    (folder / MANIFEST).write_text(json.dumps({"schema": 1, "files": files}))
+
+
+def receive(folder: Path, target: Path) -> Run:
+    """Admits what is in a folder."""
+    target.mkdir(parents=True)
+    admit(folder, MANIFEST, target, {"repo": "someone/waste", "commit": "a" * 40})
+    return Run(target)
+
+
+def edit(name: str, **changes: Any) -> Spoil:
+    """Changes values of a JSON file; a dotted name reaches into it."""
+
+    def spoil(folder: Path) -> None:
+        values = read_json(folder / name)
+        for dotted, value in changes.items():
+            *path, last = dotted.split("__")
+            inner = values
+            for key in path:
+                inner = inner[key]
+            inner[last] = value
+        (folder / name).write_text(json.dumps(values))
+
+    return spoil
+
+
+def table(name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Spoil:
+    """Changes a Parquet table."""
+
+    def spoil(folder: Path) -> None:
+        changed = change(pd.read_parquet(folder / name))
+        changed.to_parquet(folder / name, index=False)
+
+    return spoil
+
+
+def first_file(name: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Names the first photo otherwise."""
+    return lambda t: t.assign(file=[name, *t.file[1:]])
+
+
+def replace(name: str, content: bytes) -> Spoil:
+    """Puts other bytes in a file's place."""
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def pickled(folder: Path) -> None:
+    array = np.array([{"a": 1}], dtype=object)
+    np.savez(folder / "projection.npz", mean=array, components=array)
+
+
+def claims_more(folder: Path) -> None:
+    """An array whose header promises far more numbers than follow."""
+    header = io.BytesIO()
+    about = {"descr": "<f4", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(header, about)
+    with zipfile.ZipFile(folder / "projection.npz", "w") as bundle:
+        bundle.writestr("mean.npy", header.getvalue())
+
+
+def unpacks_hugely(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "head.npz", "w", zipfile.ZIP_DEFLATED) as bundle:
+        with bundle.open("kernel.npy", "w", force_zip64=True) as member:
+            for _ in range(150):
+                member.write(bytes(1_000_000))
+
+
+def keras_file(config: Any, extra: str | None = None) -> Spoil:
+    def spoil(folder: Path) -> None:
+        with zipfile.ZipFile(folder / "model.keras", "w") as bundle:
+            bundle.writestr("config.json", json.dumps(config))
+            bundle.writestr("metadata.json", "{}")
+            bundle.writestr("model.weights.h5", b"")
+            if extra:
+                bundle.writestr(extra, b"x")
+
+    return spoil
+
+
+def without_classes(t: pd.DataFrame) -> pd.DataFrame:
+    return t.assign(logits=[logits[:3] for logits in t.logits])
+
+
+LAMBDA = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda"}]}}
+OTHER_CODE = {"class_name": "Dense", "module": "os.path", "config": {}}
+
+HOSTILE: dict[str, tuple[Spoil, str]] = {
+    "no configuration": (replace("config.json", b"nonsense"), "config.json"),
+    "a newer schema": (edit("config.json", schema=99), "newer version"),
+    "an unknown setting": (edit("config.json", train_config__shell="rm"), "Unknown setting"),
+    "no classes": (edit("config.json", classes=[]), "classes"),
+    "other classes": (edit("config.json", classes=["a", "b"]), "column label"),
+    "markup for a class": (edit("config.json", classes=["<script>", "b"]), "class names"),
+    "another size": (edit("config.json", train_config__image_size=64), "32 pixels, not 64"),
+    "a start that is no time": (edit("config.json", created="soon"), "cannot be read"),
+    "a path out": (table("predictions.parquet", first_file("../../etc/x.jpg")), "column file"),
+    "an absolute path": (table("index.parquet", first_file("/etc/x.jpg")), "column file"),
+    "a path on Windows": (table("index.parquet", first_file("a/..\\b.jpg")), "column file"),
+    "logits of other classes": (table("predictions.parquet", without_classes), "column logits"),
+    "no embeddings": (
+        table("predictions.parquet", lambda t: t.drop(columns="embedding")),
+        "column embedding",
+    ),
+    "endless distances": (
+        table("predictions.parquet", lambda t: t.assign(distance=np.inf)),
+        "column distance",
+    ),
+    "no table": (replace("predictions.parquet", b"PAR1 nonsense PAR1"), "cannot be read"),
+    "better figures": (edit("evaluation.json", splits__test__accuracy=0.999), "its figures"),
+    "another threshold": (edit("evaluation.json", threshold=0.01), "its figures"),
+    "no figures": (replace("evaluation.json", b"[" * 100_000), "cannot be read"),
+    "no model": (replace("model.tflite", b"TFL3 nonsense"), "no"),
+    "the model of other classes": (
+        lambda folder: shutil.copy(RELEASED / "model.tflite", folder),
+        "224 pixels, not 32",
+    ),
+    "a pickle": (replace("projection.npz", pickle.dumps({"a": 1})), "cannot be read"),
+    "pickled objects": (pickled, "other than numbers"),
+    "an array that is not there": (claims_more, "other than numbers"),
+    "a zip bomb": (unpacks_hugely, "too large"),
+    "code in a layer": (keras_file(LAMBDA), "'Lambda'"),
+    "somebody's module": (keras_file(OTHER_CODE), "'Dense'"),
+    "a file more in the model": (keras_file({}, "../evil.py"), "other files"),
+    "no Keras file": (replace("model.keras", b"PK nonsense"), "cannot be read"),
+    "robustness of nothing": (replace("robustness.json", b"{}"), "robustness.json"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason"), HOSTILE.values(), ids=HOSTILE)
+def test_what_cannot_be_trusted_is_refused(
+    fetched: Path, tmp_path: Path, spoil: Spoil, reason: str
+) -> None:
+    spoil(fetched)
+    seal(fetched)
+    with pytest.raises(HubError) as raised:
+        receive(fetched, tmp_path / "runs" / "theirs")
+    said = str(raised.value)
+    assert said.startswith("Nothing was fetched: someone/waste holds no run") and reason in said
+    assert "\n" not in said and said.endswith(".") and len(said) < 400
+    assert list((tmp_path / "runs" / "theirs").iterdir()) == []
+
+
+def test_a_changed_file_is_noticed(fetched: Path, tmp_path: Path) -> None:
+    seal(fetched)
+    content = bytearray((fetched / "model.tflite").read_bytes())
+    content[len(content) // 2] ^= 1
+    (fetched / "model.tflite").write_bytes(content)
+    with pytest.raises(HubError, match=r"model\.tflite is not the file that was published"):
+        receive(fetched, tmp_path / "theirs")
+
+
+def test_a_file_that_is_not_listed_is_refused(fetched: Path, tmp_path: Path) -> None:
+    seal(fetched)
+    (fetched / "head.pkl").write_bytes(b"x")
+    with pytest.raises(HubError, match="lists other files"):
+        receive(fetched, tmp_path / "theirs")
+
+
+def test_what_pages_would_open_or_show_is_written_anew(fetched: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "private"
+    secret.mkdir()
+    edit("config.json", data__root=str(secret), git_commit="<b>x</b>", extra={"a": 1})(fetched)
+    edit("status.json", state="running", pid=1, error="x" * 9999)(fetched)
+    lines = [
+        {"kind": "epoch", "epoch": 1, "loss": 0.5, "note": "<script>", "val_loss": float("nan")},
+        {"kind": "tick", "epoch": 1},
+        {"kind": "epoch", "epoch": "one"},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines) + "[" * 100_000 + "\n"
+    (fetched / "metrics.jsonl").write_text(text)
+    seal(fetched)
+    run = receive(fetched, tmp_path / "theirs")
+    assert run.config["data"]["root"] == "" and run.config["git_commit"] is None
+    assert "extra" not in run.config
+    assert run.status().state == "finished" and run.status().pid is None
+    assert run.status().error is None
+    assert run.metrics() == [{"kind": "epoch", "epoch": 1, "loss": 0.5}]
+
+
+@pytest.fixture
+def received(fetched: Path, env: Any, trained: Run) -> Iterator[Run]:
+    """A run from elsewhere among this home's runs."""
+    seal(fetched)
+    yield receive(fetched, env.runs / "someone-waste-aaaaaaa")
+
+
+def test_every_page_shows_a_received_run(received: Run) -> None:
+    for name, key in (("Evaluation", "evaluation_run"), ("Classify", "classify_run")):
+        page = open_page(name)
+        page.selectbox(key=key).set_value(received.id)
+        page.run()
+        assert len(page.exception) == 0 and len(page.error) == 0
+    page = open_page("Training")
+    assert received.id in page.dataframe[0].value.run.tolist()
+    page.session_state["training_run"] = received.id
+    page.run()
+    assert len(page.exception) == 0
