@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import yaml
 from conftest import ROOT, Training, run_command
 from hub_server import TOKEN, Fault, Hub, Repo, standing_in
 from PIL import Image
+from visiting import is_sentence, open_page
+from visiting import run as run_page
 
 from trashnet.card import train_command
 from trashnet.config import Environment
@@ -22,7 +25,7 @@ from trashnet.errors import ConfigError, HubError, RunError
 from trashnet.hub import Repository
 from trashnet.predict import Classifier
 from trashnet.runs import RELEASED, Run, list_runs
-from trashnet.sharing import MANIFEST, pull, push
+from trashnet.sharing import MANIFEST, pull, pull_aside, push
 
 REPO = "someone/waste"
 
@@ -361,20 +364,86 @@ def test_a_model_that_is_not_there_is_said(hub: Hub, env: Environment) -> None:
     assert "the Hub has no model someone/else" in sentence(raised)
 
 
+# ---------------------------------------------------------------- the page
+
+
+def elsewhere(hub: Hub, patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Lets processes that a page starts ask the stand-in."""
+    for name, value in processes(hub, folder).items():
+        patch.setenv(name, value)
+
+
+def test_a_model_is_opened_by_its_name(
+    published: Repo, hub: Hub, env: Environment, samples: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere(hub, monkeypatch, env.home)
+    page = open_page("Training")
+    page.text_input(key="training_hub_repo").set_value(f" {REPO} ")
+    (button,) = [b for b in page.button if b.label == "Open"]
+    button.click()
+    run_page(page)
+    (run,) = list_runs(env.runs)
+    assert run.is_finished and run.config["published"]["repo"] == REPO
+    assert page.session_state["training_run"] == run.id
+    assert run.id in page.dataframe[0].value.run.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("someone/else", "the Hub has no model someone/else"),
+        ("--help", "OWNER/NAME"),
+        ("", "Name a model"),
+    ],
+)
+def test_a_model_that_cannot_be_opened_is_said_on_the_page(
+    hub: Hub,
+    env: Environment,
+    samples: Photos,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    reason: str,
+) -> None:
+    elsewhere(hub, monkeypatch, env.home)
+    page = open_page("Training")
+    page.text_input(key="training_hub_repo").set_value(name)
+    (button,) = [b for b in page.button if b.label == "Open"]
+    button.click()
+    (error,) = run_page(page).error
+    assert reason in error.value and is_sentence(error.value)
+    assert list_runs(env.runs) == []
+
+
+def test_a_reader_that_dies_takes_nothing_with_it(
+    env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died = subprocess.CompletedProcess([], -11, "", "Fatal Python error: Segmentation fault\n")
+    monkeypatch.setattr("trashnet.sharing.subprocess.run", lambda *_, **__: died)
+    with pytest.raises(HubError) as raised:
+        pull_aside(REPO, env)
+    assert "made its reader fail" in sentence(raised)
+
+
 # ---------------------------------------------------------------- the command line
 
 
-def test_push_and_pull_from_the_command_line(hub: Hub, training: Training, tmp_path: Path) -> None:
-    variables = {
+def processes(hub: Hub, folder: Path) -> dict[str, str]:
+    """The variables with which another process asks the stand-in."""
+    return {
         "HF_ENDPOINT": hub.url,
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_OFFLINE": "0",
         "HF_TOKEN": TOKEN,
-        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HOME": str(folder / "hf"),
     }
+
+
+def test_push_and_pull_from_the_command_line(hub: Hub, training: Training, tmp_path: Path) -> None:
+    variables = processes(hub, tmp_path)
     arguments = ("push", training.run.path, "--repo", REPO, "--json")
     code, output, errors = run_command(tmp_path / "home", *arguments, **variables)
     assert code == 0, errors
+    assert errors == ""
     result = json.loads(output)
     assert result["url"] == f"{hub.url}/{REPO}"
     assert {file["file"] for file in result["files"]} <= set(hub.repo(REPO).files)

@@ -1,5 +1,6 @@
 """The Dockerfile, rehearsed: as user 1000, in a folder it cannot write, in another site."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -25,9 +26,9 @@ def running() -> Iterator[Running]:
         yield app
 
 
-@pytest.fixture
-def frame(running: Running) -> Iterator[str]:
-    """A page of another site that shows the app in a frame, as a Space's page does."""
+@contextlib.contextmanager
+def framed(running: Running) -> Iterator[str]:
+    """Serves a page of another site that shows the app in a frame, as a Space's page does."""
     html = f"<!doctype html><title>Space</title><iframe src='{running.url}' width=1200 height=900>"
 
     class Handler(BaseHTTPRequestHandler):
@@ -61,7 +62,8 @@ def upload_in_frame(browser: Browser, frame: str, photo: Path) -> tuple[int, str
         app.locator("input[type=file]").first.set_input_files(photo)
     status = put.value.status
     if status < 400:
-        expect(app.get_by_role("heading", level=3).first).to_contain_text("%")
+        answer = app.get_by_test_id("stMain").get_by_role("heading", level=3)
+        expect(answer.filter(has_text="%").first).to_be_visible()
     said = app.get_by_test_id("stMain").inner_text()
     page.close()
     return status, said
@@ -69,12 +71,24 @@ def upload_in_frame(browser: Browser, frame: str, photo: Path) -> tuple[int, str
 
 def test_a_photo_is_answered_in_another_sites_frame(
     running: Running,
-    frame: str,
     browser: Browser,  # noqa: F811
     sample_photos: Photos,
 ) -> None:
-    status, said = upload_in_frame(browser, frame, sample_photos.root / "glass" / "glass1.jpg")
+    photo = sample_photos.root / "glass" / "glass1.jpg"
+    with framed(running) as frame:
+        status, said = upload_in_frame(browser, frame, photo)
     assert status == 204 and "%" in said
+
+
+def test_the_setting_for_spaces_is_what_makes_that_work(
+    browser: Browser,  # noqa: F811
+    sample_photos: Photos,
+) -> None:
+    (name,) = VARIABLES
+    photo = sample_photos.root / "glass" / "glass1.jpg"
+    with rehearsed(False, **{name: "true"}) as running, framed(running) as frame:
+        status, _ = upload_in_frame(browser, frame, photo)
+    assert status == 403
 
 
 def test_it_runs_as_another_user_and_leaves_its_folder_alone(running: Running) -> None:

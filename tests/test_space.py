@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, run_command
-from hub_server import TOKEN, Fault, Hub
-from test_hub import hub, sentence  # noqa: F401
+from hub_server import Fault, Hub
+from test_hub import hub, processes, sentence  # noqa: F401
 
 from trashnet import space
 from trashnet.errors import ConfigError, HubError
@@ -135,13 +135,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, arguments: list[str], reason:
 
 def test_a_secret_is_handed_on_from_the_environment(hub: Hub, tmp_path: Path) -> None:  # noqa: F811
     arguments = ["deploy", "--space", SPACE, "--secret", "TRASHNET_OWNER_PASSWORD", "--json"]
-    variables = {
-        "HF_ENDPOINT": hub.url,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_OFFLINE": "0",
-        "HF_TOKEN": TOKEN,
-        "TRASHNET_OWNER_PASSWORD": "geheim",
-    }
+    variables = {**processes(hub, tmp_path), "TRASHNET_OWNER_PASSWORD": "geheim"}
     code, output, errors = run_command(tmp_path / "home", *arguments, **variables)
     assert code == 0, errors
     assert "geheim" not in output + errors

@@ -215,29 +215,21 @@ def _running(image: Image, variables: dict[str, str]) -> Iterator[Running]:
     health = [word.replace(str(PORT), port) for word in image.health]
     (image.disk / "tmp").mkdir()
     (image.disk / "tmp").chmod(0o1777)
-    identity: dict[str, object] = {}
-    if os.getuid() == 0:
-        identity = {"user": USER, "group": USER, "extra_groups": []}
-        shutil.chown(image.disk / "home/user", USER, USER)
-    else:
-        image.not_run.append(f"USER {USER}: it runs as you, user {os.getuid()}")
-        subprocess.run(["chmod", "-R", "a-w", image.workdir], check=True)
+    become = _becoming_the_user(image)
     surroundings = {**image.surroundings(), "SPACE_ID": "x/y", **VARIABLES, **variables}
     with open(image.disk / "app.log", "wb") as log:
         process = subprocess.Popen(
-            command,
+            [*become, *command],
             cwd=image.workdir,
             env=surroundings,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            executable=shutil.which(command[0], path=surroundings["PATH"]),
-            **identity,
         )
     try:
         end = time.monotonic() + SECONDS
-        health[0] = shutil.which(health[0], path=surroundings["PATH"]) or health[0]
-        while subprocess.run(health, env=surroundings, capture_output=True, **identity).returncode:
+        check = [*become, *health]
+        while subprocess.run(check, env=surroundings, capture_output=True).returncode:
             if time.monotonic() > end or process.poll() is not None:
                 raise SystemExit(f"The app is not well: {(image.disk / 'app.log').read_text()}")
             time.sleep(0.5)
@@ -245,6 +237,21 @@ def _running(image: Image, variables: dict[str, str]) -> Iterator[Running]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _becoming_the_user(image: Image) -> list[str]:
+    """Returns what to put before a command that is to run as the image's user."""
+    if os.getuid() != 0:
+        image.not_run.append(f"USER {USER}: it runs as you, user {os.getuid()}")
+        subprocess.run(["chmod", "-R", "a-w", image.workdir], check=True)
+        return []
+    shutil.chown(image.disk / "home/user", USER, USER)
+    become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+    python = Path(sys.executable).resolve()
+    if not all(folder.stat().st_mode & 0o001 for folder in python.parents):
+        image.not_run.append(f"USER {USER} may also read root's files: Python lies among them")
+        become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return become
 
 
 def main() -> None:

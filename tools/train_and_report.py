@@ -70,6 +70,11 @@ def _figures(by_name: dict[str, Run]) -> str:
 
 
 def _verdict(run: Run, released: Run) -> str:
+    names = [r.config["data"]["name"] for r in (run, released)]
+    if names[0] != names[1]:  # their files may be called the same
+        return (
+            f"It cannot be compared with the released model: it knows {names[0]}, not {names[1]}."
+        )
     try:
         return f"**{compare(run, released).finding}.**"
     except RunError as error:  # of other photos, or other classes

@@ -5,6 +5,7 @@ it; a person gets a sentence within seconds instead.
 """
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -143,7 +144,8 @@ class Repository:
             for path, content in files.items()
         ]
         operations += [CommitOperationDelete(path) for path in sorted(obsolete & set(self.files))]
-        with self._said():
+        with self._said(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a run holds tables is meant
             done = _api().create_commit(
                 self.name,
                 operations,
@@ -155,9 +157,6 @@ class Repository:
 
     def fetch(self, names: list[str], folder: Path, on_progress: Progress = silent) -> None:
         """Downloads files of the commit that was looked at; each is whole or not there."""
-        from huggingface_hub.utils import disable_progress_bars
-
-        disable_progress_bars()
         total, done = sum(self.files[name] for name in names), 0
         for name in names:
             on_progress(done, total, f"Fetching {self.name}")
@@ -201,7 +200,7 @@ def require_token() -> None:
 def _tune() -> None:
     """Gives every request a time-out, and refuses to sleep for long."""
     from huggingface_hub import set_client_factory
-    from huggingface_hub.utils import hf_raise_for_status, logging
+    from huggingface_hub.utils import disable_progress_bars, hf_raise_for_status, logging
     from huggingface_hub.utils._http import default_client_factory
 
     def refuse_long_waits(response: Any) -> None:
@@ -217,6 +216,7 @@ def _tune() -> None:
         return made
 
     set_client_factory(client)
+    disable_progress_bars()  # ours says how far it is
     logging.set_verbosity_error()  # it would say every single retry
 
 

@@ -69,7 +69,7 @@ def admit(folder: Path, manifest: str, target: Path, source: dict[str, Any]) -> 
         _check_model(folder, config, tables["predictions"])
         _check_figures(folder, config["classes"], tables)
     except (_Refused, TrashnetError) as error:
-        raise _refusal(source, str(error).rstrip(".")) from error
+        raise _refusal(source, str(error).split(";")[0].rstrip(".")) from error
     except Exception as error:  # readers raise almost anything when they are fed hostile bytes
         raise _refusal(source, f"its files cannot be read, {type(error).__name__}") from error
     write_json(target / "config.json", config)
