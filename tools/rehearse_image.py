@@ -122,7 +122,7 @@ def _run(image: Image, argument: str, source: Path) -> None:
         if not image.is_new:
             image.not_run.append(f"RUN {argument}: this environment has them")
             return
-        argument = argument.replace("--no-cache-dir ", "")  # what was fetched once will do
+        argument = argument.replace("--no-cache-dir", "--quiet")  # what was fetched once will do
     subprocess.run(argument, shell=True, check=True, cwd=image.workdir, env=image.surroundings())
 
 
