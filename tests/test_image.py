@@ -98,6 +98,7 @@ def test_it_runs_as_another_user_and_leaves_its_folder_alone(running: Running) -
         assert home.stat().st_uid == USER
         assert {path.stat().st_uid for path in app.rglob("*")} == {0}
     assert not [path for path in app.rglob("*") if path.stat().st_mode & 0o022]
+    assert list((running.image.disk / "home/user").iterdir()) == []
     source = {name for name in space_files() if name.endswith((".py", ".parquet", ".tflite"))}
     made = {path.relative_to(app).as_posix() for path in app.rglob("*") if path.is_file()}
     assert source <= made

@@ -115,7 +115,7 @@ def _from(image: Image, argument: str, source: Path) -> None:
 
 def _run(image: Image, argument: str, source: Path) -> None:
     if argument.startswith("useradd"):
-        image.not_run.append(f"RUN {argument}: the number is used, no account is made")
+        image.not_run.append(f"RUN {argument}: the number is used, its home is nobody's to write")
         (image.disk / "home/user").mkdir(parents=True)
         return
     if argument.startswith("pip install"):
@@ -245,7 +245,6 @@ def _becoming_the_user(image: Image) -> list[str]:
         image.not_run.append(f"USER {USER}: it runs as you, user {os.getuid()}")
         subprocess.run(["chmod", "-R", "a-w", image.workdir], check=True)
         return []
-    shutil.chown(image.disk / "home/user", USER, USER)
     become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
     python = Path(sys.executable).resolve()
     if not all(folder.stat().st_mode & 0o001 for folder in python.parents):

@@ -68,7 +68,7 @@ class Repository:
         if not valid:
             raise ConfigError(
                 f"{self.name!r} is no name on the Hub; it must be OWNER/NAME, of letters, digits, "
-                "'-', '_' and '.'."
+                "hyphens, underscores and dots."
             )
 
     @property

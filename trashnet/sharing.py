@@ -126,7 +126,9 @@ def pull_aside(repo: str, env: Environment) -> Run:
 
     Raises:
         HubError: As of `pull`; or that process ended without a word.
+        ConfigError: The name is none.
     """
+    Repository(repo, "model")  # a slip of the pen is said at once
     command = [sys.executable, "-m", "trashnet", "pull", "--json", "--", repo]
     try:
         done = subprocess.run(

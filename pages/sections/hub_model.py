@@ -9,7 +9,7 @@ from trashnet.sharing import pull_aside
 
 def render() -> None:
     """Draws the field for a model's name."""
-    with st.popover("Open a model from the Hub", icon=":material/cloud_download:"):
+    with st.expander("Open a model from the Hub", icon=":material/cloud_download:"):
         with st.form("training_hub", border=False):
             repo = st.text_input(
                 "Model on the Hugging Face Hub", key="training_hub_repo", placeholder="owner/name"
