@@ -8,8 +8,11 @@ import yaml
 from conftest import ROOT, run_command
 from hub_server import Fault, Hub
 from test_hub import hub, processes, sentence  # noqa: F401
+from visiting import open_page, words
 
 from trashnet import space
+from trashnet.config import Environment
+from trashnet.data import Photos
 from trashnet.errors import ConfigError, HubError
 from trashnet.space import LARGEST, LARGEST_TOTAL, VARIABLES, deploy, space_files
 
@@ -140,3 +143,16 @@ def test_a_secret_is_handed_on_from_the_environment(hub: Hub, tmp_path: Path) ->
     assert code == 0, errors
     assert "geheim" not in output + errors
     assert hub.repo(SPACE, "spaces").secrets == {"TRASHNET_OWNER_PASSWORD": "geheim"}
+
+
+# ---------------------------------------------------------------- what visitors read
+
+
+@pytest.mark.parametrize("name", ["Home", "Training", "Classify"])
+def test_pages_say_when_a_restart_loses_runs(
+    samples: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(env.home.parent))
+    assert "lost on restart" in words(open_page(name))
+    monkeypatch.setattr("tempfile.tempdir", str(env.home / "elsewhere"))
+    assert "lost" not in words(open_page(name))
