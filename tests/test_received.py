@@ -199,7 +199,13 @@ def test_a_file_that_is_not_listed_is_refused(fetched: Path, tmp_path: Path) -> 
 def test_what_pages_would_open_or_show_is_written_anew(fetched: Path, tmp_path: Path) -> None:
     secret = tmp_path / "private"
     secret.mkdir()
-    edit("config.json", data__root=str(secret), git_commit="<b>x</b>", extra={"a": 1})(fetched)
+    edit(
+        "config.json",
+        data__root=str(secret),
+        data__name="a [b](c)",
+        git_commit="<b>x</b>",
+        extra={"a": 1},
+    )(fetched)
     edit("status.json", state="running", pid=1, error="x" * 9999)(fetched)
     lines = [
         {"kind": "epoch", "epoch": 1, "loss": 0.5, "note": "<script>", "val_loss": float("nan")},
@@ -211,7 +217,7 @@ def test_what_pages_would_open_or_show_is_written_anew(fetched: Path, tmp_path: 
     seal(fetched)
     run = receive(fetched, tmp_path / "theirs")
     assert run.config["data"]["root"] == "" and run.config["git_commit"] is None
-    assert "extra" not in run.config
+    assert "extra" not in run.config and run.config["data"]["name"] == "a _b_(c)"
     assert run.status().state == "finished" and run.status().pid is None
     assert run.status().error is None
     assert run.metrics() == [{"kind": "epoch", "epoch": 1, "loss": 0.5}]

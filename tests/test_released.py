@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from conftest import run_command
 
+from tools.release import released_card
 from trashnet.data import Photos, trashnet_facts
 from trashnet.evaluate import evaluate, probabilities, report_out_of_fold
 from trashnet.predict import Classifier
@@ -110,6 +111,10 @@ def test_documents_state_the_figures_of_the_files() -> None:
             assert f"{report['accuracy']:.1%}".replace("%", " %") in text
             assert f"{low}–{high}" in text
     assert f"{whole['macro_f1']:.3f}" in row and f"{whole['ece']:.3f}" in row
+
+
+def test_its_card_is_what_the_card_writer_says() -> None:
+    assert (RELEASED / "README.md").read_text("utf-8") == released_card(RUN)
 
 
 def test_it_answers_real_photos_as_it_did(

@@ -96,12 +96,13 @@ def _figures(run: Run) -> str:
         if len(shown) > 1
         else ""
     )
+    tested = "the authors' own list" if run.train_config.split == "authors" else "a fifth of them"
     return f"""\
 | photos | n | accuracy (95 % interval) | macro F1 | calibration error | answered | right of these |
 |---|---|---|---|---|---|---|
 {rows}
 
-*Test* is a fifth of the photos, which nothing was chosen by.{whole} *Answered* are the photos
+*Test* is {tested}, which nothing was chosen by.{whole} *Answered* are the photos
 on which the model is sure.
 
 | class, {name} | precision | recall | F1 | photos |

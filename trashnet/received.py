@@ -34,6 +34,7 @@ _MOST_BYTES = 1_000_000_000
 
 _MOST_CLASSES = 200
 _NAME = re.compile(r"\w[\w .,+&()'%°±-]{0,79}")
+_ODD = re.compile(r"[^\w .,+&()'%°±-]")
 _SPLITS = {"train", "validation", "test", "excluded"}
 _TOLERANCE = 1e-3
 """By how much a figure may differ from ours; other processors round otherwise."""
@@ -126,7 +127,7 @@ def _config(folder: Path, source: dict[str, Any]) -> dict[str, Any]:
     _need(isinstance(classes, list) and 2 <= len(classes) <= _MOST_CLASSES, "no list of classes")
     _need(all(map(_is_name, classes)) and len(set(classes)) == len(classes), "odd class names")
     data = theirs["data"]
-    _need(_is_name(data["name"]) and type(data["photos"]) is int, "odd data")
+    _need(type(data["photos"]) is int and isinstance(data["name"], str), "odd data")
     versions = {k: v for k, v in theirs.get("versions", {}).items() if _is_name(k) and _is_name(v)}
     created = datetime.fromisoformat(theirs["created"])
     _need(created.tzinfo is not None, "a start without a time zone")
@@ -139,7 +140,7 @@ def _config(folder: Path, source: dict[str, Any]) -> dict[str, Any]:
         "split": train_config.split,
         "precision": "float32",
         "data": {
-            "name": data["name"],
+            "name": _ODD.sub("_", data["name"])[:80] or "photos",  # a folder's, so it may be odd
             "source": "samples" if data["source"] == "samples" else "hub",
             "root": "",  # never theirs: pages open files there
             "photos": data["photos"],
