@@ -96,7 +96,8 @@ def _figures(run: Run) -> str:
         if len(shown) > 1
         else ""
     )
-    tested = "the authors' own list" if run.train_config.split == "authors" else "a fifth of them"
+    by_authors = run.train_config.split == "authors"
+    tested = "the authors' own list" if by_authors else "a fifth of the photos"
     return f"""\
 | photos | n | accuracy (95 % interval) | macro F1 | calibration error | answered | right of these |
 |---|---|---|---|---|---|---|
