@@ -96,7 +96,6 @@ def _export_keras(run: Run, path: Path) -> Answering:
     import keras
 
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)  # may be from elsewhere
     return lambda photo: model.predict_on_batch(photo[None].astype(np.float32))[0]
 
 

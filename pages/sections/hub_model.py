@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.owner import locked, owner_only
 from trashnet.errors import TrashnetError
 from trashnet.sharing import pull_aside
 
@@ -18,12 +19,13 @@ def render() -> None:
                 "A run that TrashNet Explorer published. Its files are verified and nothing in "
                 "them is executed."
             )
-            if st.form_submit_button("Open", type="primary"):
+            if st.form_submit_button("Open", **locked(type="primary")):
                 _open(repo.strip())
 
 
+@owner_only
 def _open(repo: str) -> None:
-    """Fetches the model, an owner's action, and shows it; or says why it cannot."""
+    """Fetches the model and shows it; or says why it cannot."""
     if not repo:
         st.error("Name a model, as owner/name.", icon=":material/error:")
         return
