@@ -414,6 +414,19 @@ def test_a_model_that_cannot_be_opened_is_said_on_the_page(
     assert list_runs(env.runs) == []
 
 
+def test_a_visitor_opens_nothing(
+    hub: Hub, env: Environment, samples: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRASHNET_PUBLIC", "1")
+    page = open_page("Training")
+    page.text_input(key="training_hub_repo").set_value(REPO)
+    (button,) = [b for b in page.button if b.label == "Open"]
+    assert button.disabled
+    button._value = True  # a click all the same: whoever writes to the socket can
+    assert "TRASHNET_OWNER_PASSWORD" in "".join(i.value for i in run_page(page).info)
+    assert hub.asked == [] and list_runs(env.runs) == []
+
+
 def test_a_reader_that_dies_takes_nothing_with_it(
     env: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
