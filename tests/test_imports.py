@@ -27,6 +27,7 @@ LAYERS = [
         "neighbours",
         "changes",
         "door",
+        "drawings",
         "thumbnails",
     },
     {
@@ -44,10 +45,6 @@ LAYERS = [
         "estimate",
         "preview",
     },
-        "drawings",
-        "door",
-    },
-    {"data", "review", "index", "processes", "jobs", "runs", "library", "estimate"},
     {"predict", "augmentation", "pipeline", "models", "tracking", "evaluate", "figures"},
     {
         "audit",
