@@ -82,6 +82,9 @@ def draw_around(visit: Visit, n: int) -> None:
     mouse.up()
     expect(visit.main.get_by_text(f"{n:,} selected")).to_be_visible()
     expect(visit.main.locator("img[alt*='/']")).to_have_count(min(24, n))
+    visit.page.wait_for_function(
+        "[...document.querySelectorAll('img[alt*=\"/\"]')].every(i => i.naturalWidth > 0)"
+    )
     visit.settle()
 
 
