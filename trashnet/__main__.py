@@ -1,4 +1,4 @@
-"""Command line: `python -m trashnet data|audit|review|train|resume|stop|runs|evaluate|
+"""Command line: `python -m trashnet data|audit|review|preview|train|resume|stop|runs|evaluate|
 robustness|estimate|classify|export|push|pull|deploy`.
 
 With `--json`, stdout is exactly one JSON document and everything else goes to stderr. A mistake
@@ -143,6 +143,14 @@ def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any
             classes=photos.classes,
         )
     return [dataclasses.asdict(decision) for decision in review.history()]
+
+
+def _preview(options: argparse.Namespace, env: Environment) -> Iterator[dict[str, Any]]:
+    from trashnet.variants import answers
+
+    if not 0 < options.idle <= 86_400:
+        raise ConfigError(f"--idle is {options.idle}; it must be from above 0 to 86400.")
+    return answers(sys.stdin.buffer, options.idle)
 
 
 def _write_table(table: Any, path: Path) -> None:
@@ -390,6 +398,15 @@ def _parser() -> argparse.ArgumentParser:
     decision.add_argument("--relabel", metavar="CLASS", help="give it another class")
     decision.add_argument("--undo", action="store_true", help="take the last decision back")
     review.add_argument("--note", default="", help="why")
+
+    preview = add(
+        "preview",
+        _preview,
+        printing.show_lines,
+        "augment photos as training does: questions and answers are lines of JSON",
+    )
+    help = "end after so many seconds without a question (default: 600)"
+    preview.add_argument("--idle", type=float, default=600.0, metavar="SECONDS", help=help)
 
     train = add("train", _train, printing.show_training, "train and evaluate a model")
     estimate = add(

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +105,10 @@ class TrainingBatches:
         self._pixels, self._rows, self._labels = pixels, rows, labels
         self._weights, self._config = weights, config
         self._epoch = 0
-        size = pixels.shape[1]
+
+    @cached_property
+    def _dataset(self) -> tf.data.Dataset:
+        size = self._pixels.shape[1]
         signature = (
             tf.TensorSpec((None, size, size, 3), tf.uint8),
             tf.TensorSpec((None,), tf.int64),
@@ -113,7 +118,7 @@ class TrainingBatches:
         raw = tf.data.Dataset.from_generator(self._batches, output_signature=signature)
         # It costs little, because a batch is made while the network trains on the last one.
         augmented = raw.map(self._augment, num_parallel_calls=2).prefetch(2)
-        self._dataset = augmented.apply(tf.data.experimental.assert_cardinality(self.steps))
+        return augmented.apply(tf.data.experimental.assert_cardinality(self.steps))
 
     @property
     def steps(self) -> int:
@@ -127,6 +132,11 @@ class TrainingBatches:
         """
         self._epoch = number
         return self._dataset
+
+    def batch(self, epoch: int, number: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns one batch of an epoch, worked out by itself: photos, labels and weights."""
+        self._epoch = epoch
+        return self._augment(*next(islice(self._batches(), number, None)))
 
     def _batches(self) -> Iterator[tuple[np.ndarray, ...]]:
         draws = np.random.default_rng((self._config.seed, self._epoch))

@@ -193,6 +193,12 @@ def _show_files(files: list[dict[str, Any]]) -> None:
     print(f"{sum(file['size'] for file in files):>12,}  bytes in {len(files)} files")
 
 
+def show_lines(result: Iterable[dict[str, Any]]) -> None:
+    """Prints one line of JSON an answer, as it comes."""
+    for answer in result:
+        print(json.dumps(answer, allow_nan=False), flush=True)
+
+
 def show_json(result: Any) -> None:
     """Prints one JSON document; of an iterator, an array that grows as its rows come."""
     if not isinstance(result, Iterator):
