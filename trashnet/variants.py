@@ -4,7 +4,6 @@ The worker of `trashnet.preview`: it holds TensorFlow, so that the app need not.
 """
 
 import base64
-import io
 import json
 import queue
 import threading
@@ -13,11 +12,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from trashnet.config import TrainConfig
 from trashnet.errors import ConfigError, TrashnetError
-from trashnet.photos import load_photo
+from trashnet.photos import as_png, load_photo
 from trashnet.pipeline import TrainingBatches
 from trashnet.preview import MOST_PHOTOS, MOST_VARIANTS
 
@@ -77,7 +75,8 @@ def _answer(line: bytes) -> list[list[str]]:
     photos, settings, count = _question(line)
     config = TrainConfig.from_dict(settings)
     pixels = np.stack([load_photo(path, config.image_size) for path in photos])
-    return [[_png(photo) for photo in batch] for batch in variants(pixels, config, count)]
+    epochs = variants(pixels, config, count)
+    return [[base64.b64encode(as_png(p)).decode() for p in epoch] for epoch in epochs]
 
 
 def _question(line: bytes) -> tuple[list[str], dict[str, Any], int]:
@@ -101,9 +100,3 @@ def _question(line: bytes) -> tuple[list[str], dict[str, Any], int]:
     if type(count) is not int or not 1 <= count <= MOST_VARIANTS:
         raise ConfigError(f"variants is {count!r}; it must be from 1 to {MOST_VARIANTS}.")
     return photos, settings, count
-
-
-def _png(pixels: NDArray[np.uint8]) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
-    return base64.b64encode(file.getvalue()).decode()
