@@ -61,6 +61,7 @@ LAYERS = [
         "own",
         "reports",
         "slices",
+        "publish",
         "suspects",
         "card",
         "hub",
@@ -75,7 +76,7 @@ LAYERS = [
 OWNERS = {
     "streamlit": set(),
     "wandb": {"tracking"},
-    "huggingface_hub": {"data", "hub"},
+    "huggingface_hub": {"data", "hub", "publish"},
     "plotly": {"figures"},
     "tensorflow": {"augmentation", "pipeline", "export"},
     "keras": {"models", "checkpoint", "export", "formats", "train"},

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from trashnet import index, printing, runs
+from trashnet import index, printing, publish, runs
 from trashnet.config import (
     Environment,
     Split,
@@ -92,7 +92,9 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     if options.split is not None:
         TrainConfig.from_dict({"split": options.split})
     config = TrainConfig.from_dict({"seed": options.seed})
-    with printing.progress_bar() as on_progress:
+    if options.push:
+        publish.check_repository(options.push)
+    with printing.progress_bar(options.progress) as on_progress:
         if options.fetch:
             photos = fetch_trashnet(env, on_progress)
         elif options.samples:
@@ -101,9 +103,16 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
             photos = find_photos(env, on_progress)
         table = load_index(photos, env, options.split, config.seed, on_progress=on_progress)
         scanned = scan(photos, env.cache, on_progress)
+        result = index.summarise(photos, scanned, table)
+        given = (photos, table, config.seed)
+        if options.save:
+            result["saved"] = publish.save(*given, absolute(options.save), on_progress)
+        if options.push:
+            is_private = not options.public
+            result["pushed"] = publish.push(*given, options.push, env, is_private, on_progress)
     if options.index:
         _write_table(table, Path(options.index))
-    return index.summarise(photos, scanned, table)
+    return result
 
 
 def _audit(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
@@ -366,7 +375,7 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("data", "audit", "review", "train", "robustness"):
             what = "folder of class folders or zip (default: TRASHNET_DATA)"
             sub.add_argument("--data", metavar="PATH", help=what)
-        if name in ("audit", "robustness"):
+        if name in ("data", "audit", "robustness"):
             what = "write how far it is to this file, as JSON of done, total and what"
             sub.add_argument("--progress", metavar="FILE", help=what)
         sub.set_defaults(command=command, show=show)
@@ -377,6 +386,11 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--fetch", action="store_true", help="download TrashNet (43 MB)")
     source.add_argument("--samples", action="store_true", help="draw the sample pictures")
     data.add_argument("--index", metavar="FILE", help="write the index as .csv or .parquet")
+    help = "save the splits in a new folder, as datasets.load_from_disk opens them"
+    data.add_argument("--save", metavar="FOLDER", help=help)
+    help = "push the splits to this data set repository on the Hugging Face Hub"
+    data.add_argument("--push", metavar="OWNER/NAME", help=help)
+    data.add_argument("--public", action="store_true", help="let everybody see a new repository")
     data.add_argument(
         "--split",
         metavar="|".join(get_args(Split)),

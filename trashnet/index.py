@@ -344,12 +344,18 @@ def class_weights(labels: pd.Series, classes: tuple[str, ...]) -> NDArray[np.flo
 
 
 def as_dataset_dict(photos: Photos, index: pd.DataFrame) -> "DatasetDict":
-    """Returns the splits as a `datasets.DatasetDict` of image, label and file, to map or push."""
+    """Returns the splits as a `datasets.DatasetDict`, to map, save or push.
+
+    Its columns are image, label, file and group: photos that share a group show one object.
+    """
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
     from datasets import Image as ImageFeature
 
     features = Features(
-        image=ImageFeature(), label=ClassLabel(names=list(photos.classes)), file=Value("string")
+        image=ImageFeature(),
+        label=ClassLabel(names=list(photos.classes)),
+        file=Value("string"),
+        group=Value("int64"),
     )
     return DatasetDict(
         {
@@ -358,6 +364,7 @@ def as_dataset_dict(photos: Photos, index: pd.DataFrame) -> "DatasetDict":
                     "image": [str(photos.root / file) for file in rows.file],
                     "label": rows.label.tolist(),
                     "file": rows.file.tolist(),
+                    "group": rows.group.tolist(),
                 },
                 features=features,
             )

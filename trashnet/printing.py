@@ -56,6 +56,10 @@ def show_data(result: dict[str, Any]) -> None:
     for file in result["excluded"]:
         why = "cannot be read" if file in result["unreadable"] else "conflicting label or review"
         print(f"left out, {why}: {file}")
+    if saved := result.get("saved"):
+        print(f"{saved['folder']}: {saved['bytes'] / 1e6:.0f} MB saved")
+    if pushed := result.get("pushed"):
+        print(f"pushed to {pushed['url']}")
 
 
 def show_audit(result: dict[str, Any]) -> None:
