@@ -2,7 +2,16 @@
 
 import streamlit as st
 
-from pages.sections import balance, photo_audit, photo_browser, photo_map, pixel_statistics
+from pages.sections import (
+    augmentation,
+    balance,
+    photo_audit,
+    photo_browser,
+    photo_map,
+    pixel_statistics,
+    publish,
+    splits,
+)
 from pages.shared import dataset_dialog, loaders
 from pages.shared.page import page_header
 from trashnet.errors import TrashnetError
@@ -63,9 +72,12 @@ dataset_dialog.open_if_asked(photos, index)
 SECTIONS = {
     "Balance": lambda: balance.render(photos, scanned, index),
     "Photos": lambda: photo_browser.render(photos, index),
+    "Augmentation": lambda: augmentation.render(photos, index),
+    "Splits": lambda: splits.render(photos, scanned),
     "Audit": lambda: photo_audit.render(photos, scanned, index),
     "Map": lambda: photo_map.render(photos, scanned, index),
     "Statistics": lambda: pixel_statistics.render(photos, scanned, index),
+    "Publish": lambda: publish.render(photos, index),
 }
 tabs = st.tabs(list(SECTIONS), key="dataset_tab", on_change="rerun", bind="query-params")
 for tab, render in zip(tabs, SECTIONS.values(), strict=True):

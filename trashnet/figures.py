@@ -518,6 +518,33 @@ def photo_map(
     return figure.update_yaxes(fixedrange=False)
 
 
+def leak_bars(rows: pd.DataFrame, title: str) -> go.Figure:
+    """Draws the share of its test photos that each way of splitting leaks, as bars.
+
+    Args:
+        rows: Of way, leaked and tested (numbers of photos).
+        title: The finding.
+    """
+    share = rows.leaked / rows.tested
+    figure = go.Figure()
+    figure.add_bar(
+        y=rows.way,
+        x=share,
+        orientation="h",
+        marker_color=_VALIDATION,
+        text=[f"  {leaked:,} of {n:,}" for leaked, n in zip(rows.leaked, rows.tested, strict=True)],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_xaxes(title="of the test photos", tickformat=".0%", range=[0, 1.35])
+    figure.update_xaxes(tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(height=110 + 42 * len(rows))
+    return _finish(figure, title, grid="x")
+
+
 def _finish(figure: go.Figure, title: str | None, grid: str = "xy") -> go.Figure:
     """What all figures share: a short title, thin grid, no wasted margins, both themes."""
     figure.update_layout(

@@ -13,6 +13,7 @@ from trashnet.data import Photos, is_scanned
 from trashnet.errors import TrashnetError
 from trashnet.estimate import measured
 from trashnet.index import check_splittable, review_of
+from trashnet.preview import AUGMENTATION
 from trashnet.runs import new_run, start
 
 FIELDS = {f.name: f for f in dataclasses.fields(TrainConfig)}
@@ -32,19 +33,7 @@ MODEL_HELP = {
 }
 
 FIRST = ("epochs", "learning_rate", "image_size", "batch_size", "class_weights")
-SCHEDULE = ("schedule", "frozen_blocks", "label_smoothing", "mixup", "interpolation")
-AUGMENTATION = (
-    "horizontal_flip",
-    "vertical_flip",
-    "rotation",
-    "zoom",
-    "stretch",
-    "shift",
-    "brightness",
-    "contrast",
-    "saturation",
-    "tint",
-)
+SCHEDULE = ("schedule", "frozen_blocks", "label_smoothing", "interpolation")
 DATA = ("split", "folds", "fold", "exclude_conflicts", "seed", "tracking")
 
 LABELS = {
@@ -74,7 +63,10 @@ def render(photos: Photos) -> None:
     st.caption(MODEL_HELP[model])
     with st.form("training_form"):
         values = {"model": model} | _widgets(FIRST, photos)
-        with st.expander("Augmentation, on training photos only"):
+        carried = st.session_state.get("training_carried", False)
+        with st.expander("Augmentation, on training photos only", expanded=carried):
+            if carried:
+                st.caption(":material/check: As in the preview on the dataset page.")
             values |= _widgets(AUGMENTATION, photos)
         with st.expander("Schedule and regularisation"):
             values |= _widgets(SCHEDULE, photos)
@@ -108,6 +100,13 @@ def _start(values: dict[str, Any], photos: Photos) -> None:
     st.rerun()
 
 
+def fill_augmentation(config: TrainConfig) -> None:
+    """Puts the strengths of a configuration into the form that is drawn next."""
+    for name in AUGMENTATION:
+        st.session_state[f"training_{name}"] = getattr(config, name)
+    st.session_state["training_carried"] = True
+
+
 @owner_only
 def _render_estimate(values: dict[str, Any], photos: Photos) -> None:
     """Says what a run of these settings will take, measured by a few steps of it."""
@@ -132,6 +131,7 @@ def _use_preset() -> None:
 def _use_recipe() -> None:
     """Sets every setting to the chosen network's; how the photos are divided stays."""
     recipe = TrainConfig.recipe(st.session_state["training_model"]).to_dict()
+    st.session_state["training_carried"] = False
     for name in (*FIRST, *SCHEDULE, *AUGMENTATION):
         st.session_state[f"training_{name}"] = recipe[name]
 
@@ -141,10 +141,27 @@ def _widgets(names: Iterable[str], photos: Photos) -> dict[str, Any]:
     return {name: _widget(columns[place % 2], name, photos) for place, name in enumerate(names)}
 
 
+def label_of(name: str) -> str:
+    """Writes a setting's name for people."""
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def strength(name: str, prefix: str, **more: Any) -> Any:
+    """Draws the widget of an augmentation setting; its value is in the session."""
+    field = FIELDS[name]
+    common = {"key": f"{prefix}_{name}", "help": _help(name)} | more
+    if field.type is bool:
+        return st.checkbox(label_of(name), **common)
+    low, high = field.metadata["min"], field.metadata["max"]
+    return st.slider(label_of(name), low, high, step=1.0 if high > 1 else 0.05, **common)
+
+
 def _widget(column: Any, name: str, photos: Photos) -> Any:
     """Draws the widget that suits a setting's type and range; its value is in the session."""
-    field = FIELDS[name]
-    label = LABELS.get(name, name.replace("_", " ").capitalize())
+    if name in AUGMENTATION:
+        with column:
+            return strength(name, "training")
+    field, label = FIELDS[name], label_of(name)
     common = {"key": f"training_{name}", "help": _help(name)}
     if field.type is bool:
         return column.checkbox(label, **common)
@@ -160,8 +177,7 @@ def _widget(column: Any, name: str, photos: Photos) -> Any:
         none = not RECIPES[st.session_state["training_model"]].get("epochs", 1)
         low, common["disabled"] = 0 if none else 1, none
     if field.type is float and name != "learning_rate":
-        step = 1.0 if name == "rotation" else 0.05
-        return column.slider(label, low, high, step=step, **common)
+        return column.slider(label, low, high, step=0.05, **common)
     style = {"format": "%.5f", "step": 1e-4} if name == "learning_rate" else {}
     low = 1e-6 if name == "learning_rate" else low
     return column.number_input(label, low, high, **common, **style)

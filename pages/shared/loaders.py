@@ -16,21 +16,25 @@ from numpy.typing import NDArray
 
 from pages.shared.owner import locked, owner_only
 from trashnet.compare import Comparison, compare
-from trashnet.config import Environment, environment
+from trashnet.config import Environment, TrainConfig, environment
 from trashnet.data import (
     Photos,
     fetch_trashnet,
     find_photos,
     has_photos,
     scan,
+    trashnet_facts,
     use_samples,
 )
 from trashnet.errors import PhotoError, TrashnetError
 from trashnet.explain import explain
 from trashnet.files import Progress
+from trashnet.findings import known_pairs
 from trashnet.index import deal, known_groups, review_of, reviewed
-from trashnet.photos import inside
+from trashnet.leaks import Way, ways_to_split
+from trashnet.photos import as_png, inside, load_photo
 from trashnet.predict import Classifier, Prediction
+from trashnet.preview import AUGMENTATION, Preview
 from trashnet.runs import RELEASED, Run, list_runs
 from trashnet.samples import SAMPLE_CLASSES, draw_sample
 from trashnet.slices import slices
@@ -231,6 +235,76 @@ def make_thumbs(root: Path, files: Sequence[str], size: int = 160) -> None:
         with contextlib.suppress(PhotoError):  # where its place is drawn, it is said
             paths.append(inside(root, file))
     make_thumbnails(paths, size, env().cache / "thumbnails")
+
+
+def leaks(photos: Photos, scanned: pd.DataFrame) -> dict[str, Way] | None:
+    """Returns the ways to split these photos, carried out; None before an audit.
+
+    Raises:
+        TrashnetError: There are too few photos to split.
+    """
+    groups, pairs = (known(photos, scanned, env().cache) for known in (known_groups, known_pairs))
+    if groups is None or pairs is None:
+        return None
+    facts = scanned.loc[scanned.error.isna(), ["file", "label"]].reset_index(drop=True)
+    facts["group"] = facts.file.map(groups).astype(int)
+    return _leaks(facts, pairs, trashnet_facts().authors_split if photos.is_trashnet else None)
+
+
+@st.cache_data(max_entries=4, show_spinner="Splitting the photos in every way")
+def _leaks(facts: pd.DataFrame, pairs: pd.DataFrame, authors: pd.Series | None) -> dict[str, Way]:
+    return ways_to_split(facts, pairs, authors)
+
+
+# ---------------------------------------------------------------- augmentation
+
+
+def preview() -> Preview:
+    """Returns the process that augments photos, one for all visitors; it starts when asked."""
+    return _preview(str(env().home))
+
+
+@st.cache_resource(max_entries=1, show_spinner=False, on_release=lambda worker: worker.close())
+def _preview(home: str) -> Preview:
+    return Preview(env())
+
+
+def squared(root: Path, file: str, size: int) -> bytes:
+    """Returns a photo as a network is given it, square, as a PNG; raises as `thumb`."""
+    path = inside(root, file)
+    return _squared(str(path), path.stat().st_mtime_ns, size)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _squared(path: str, mtime: int, size: int) -> bytes:
+    return as_png(load_photo(path, size))
+
+
+def variants(
+    root: Path, files: tuple[str, ...], config: TrainConfig, count: int
+) -> list[list[bytes]]:
+    """Returns for each photo what training would be fed of it in so many epochs, as PNGs.
+
+    Raises:
+        TrashnetError: A photo cannot be read, or the process that augments gives no answer.
+    """
+    paths = tuple(str(inside(root, file)) for file in files)
+    try:
+        stamps = tuple(Path(path).stat().st_mtime_ns for path in paths)
+    except OSError as error:
+        raise TrashnetError(f"The photo {error.filename} is gone; choose another.") from error
+    matters = {name: getattr(config, name) for name in (*AUGMENTATION, "image_size", "seed")}
+    return _variants(paths, stamps, tuple(matters.items()), count)
+
+
+@st.cache_data(max_entries=300, show_spinner=False)
+def _variants(
+    paths: tuple[str, ...],
+    stamps: tuple[int, ...],
+    settings: tuple[tuple[str, Any], ...],
+    count: int,
+) -> list[list[bytes]]:
+    return preview().variants(list(map(Path, paths)), TrainConfig(**dict(settings)), count)
 
 
 # ---------------------------------------------------------------- runs

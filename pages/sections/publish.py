@@ -1,0 +1,195 @@
+"""Dataset, Publish: the audited, split photos for others, on disk or on the Hub."""
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared import loaders
+from pages.shared.owner import allowed_later, locked, owner_only, refusal
+from trashnet.data import Photos
+from trashnet.errors import DataError, TrashnetError
+from trashnet.files import digest
+from trashnet.index import EXCLUDED
+from trashnet.jobs import Job
+from trashnet.publish import card, check_repository, is_saved, obstacle, zip_saved
+
+REFRESH_SECONDS = 1
+SEED = 0
+_LARGEST_DOWNLOAD = 500_000_000
+
+
+def render(photos: Photos, index: pd.DataFrame) -> None:
+    """Draws what would be published, and the two ways to do it."""
+    split = index.attrs["split"]
+    left_out = int((index.split == EXCLUDED).sum())
+    st.write(
+        f"{len(index) - left_out:,} photos, split {_by(split)} as chosen above, {left_out:,} left "
+        "out, reviews honoured: one `datasets.DatasetDict` of image, label, file and group, with "
+        "a card that says all this."
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("On disk")
+        _render_disk(photos, split)
+    with right:
+        st.subheader("On the Hugging Face Hub")
+        _render_hub(photos, split)
+    with st.expander("The card", icon=":material/description:"):
+        st.code(card(photos, index, SEED), language="markdown", wrap_lines=True)
+
+
+def _by(split: str) -> str:
+    return {"object": "by object", "random": "at random", "authors": "by the authors' lists"}[split]
+
+
+# ---------------------------------------------------------------- on disk
+
+
+def _render_disk(photos: Photos, split: str) -> None:
+    folder = _home() / f"{photos.name}-{split}"
+    job = Job(_home(), f"save-{digest(str(photos.root) + split)}")
+    if job.is_running:
+        st.fragment(_follow, run_every=REFRESH_SECONDS)(job, "publish_save")
+        return
+    _render_outcome(job)
+    may_see = refusal() is None  # where things lie on a server is its owner's to know
+    if is_saved(folder) and may_see:
+        saved = (folder / "README.md").stat().st_mtime
+        when = pd.Timestamp(saved, unit="s", tz="UTC").strftime("%d %B %Y, %H:%M UTC")
+        st.markdown(f"Saved {when} in")
+        st.code(str(folder), language=None, wrap_lines=True)
+        st.code(
+            f'import datasets\n\nsplits = datasets.load_from_disk("{folder}")', language="python"
+        )
+        _render_download(folder)
+    elif may_see:
+        st.caption(f"Goes to `{folder}`, about as large as the photos are.")
+    label = "Save again" if is_saved(folder) else "Save to disk"
+    if st.button(label, icon=":material/save:", key="publish_save_go", **locked()):
+        save(job, split, folder)
+    st.caption(f"In a terminal: `python -m trashnet data --split {split} --save FOLDER`")
+
+
+@owner_only
+def save(job: Job, split: str, folder: Path) -> None:
+    """Starts the saving: the one place where pages do."""
+    _start(job, ["data", "--split", split, "--save", str(folder)])
+
+
+def _render_download(folder: Path) -> None:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if size > _LARGEST_DOWNLOAD:
+        st.caption(f"{size / 1e9:.1f} GB are too much for a download; copy the folder instead.")
+        return
+    may_take = allowed_later()
+    st.download_button(
+        f"Download as a zip ({size / 1e6:.0f} MB)",
+        lambda: _zipped(folder) if may_take() else b"",  # packed when it is asked for
+        file_name=f"{folder.name}.zip",
+        mime="application/zip",
+        icon=":material/download:",
+        key="publish_download",
+        on_click="ignore",
+    )
+
+
+def _zipped(folder: Path) -> bytes:
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "splits.zip"
+        zip_saved(folder, path)
+        return path.read_bytes()
+
+
+# ---------------------------------------------------------------- on the Hub
+
+
+def _render_hub(photos: Photos, split: str) -> None:
+    job = Job(_home(), f"push-{digest(str(photos.root))}")
+    if job.is_running:
+        st.fragment(_follow, run_every=REFRESH_SECONDS)(job, "publish_push")
+        return
+    if url := _render_outcome(job).removeprefix("pushed to "):
+        st.success(f"Pushed to [{url}]({url}).", icon=":material/cloud_done:")
+    if why := obstacle(loaders.env()):
+        st.info(why, icon=":material/key_off:")
+        st.code(
+            f'import datasets\n\nsplits = datasets.load_from_disk("{photos.name}-{split}")\n'
+            'splits.push_to_hub("OWNER/NAME")',
+            language="python",
+        )
+        return
+    with st.form("publish_push_form", border=False):
+        name = st.text_input(
+            "Repository", key="publish_repository", placeholder="OWNER/NAME", max_chars=120
+        )
+        public = st.checkbox(
+            "Let everybody see it",
+            key="publish_public",
+            help="Otherwise a new repository is yours alone; the Hub's settings change it later.",
+        )
+        icon = ":material/cloud_upload:"
+        if st.form_submit_button("Push", icon=icon, key="publish_push_go", **locked()):
+            push(job, split, name.strip(), public)
+
+
+@owner_only
+def push(job: Job, split: str, name: str, public: bool) -> None:
+    """Starts the pushing: the one place where pages do."""
+    try:
+        check_repository(name)
+    except DataError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    options = ["--push", name] + ["--public"] * public
+    _start(job, ["data", "--split", split, *options])
+
+
+# ---------------------------------------------------------------- both
+
+
+def _home() -> Path:
+    return loaders.env().home / "published"
+
+
+def _start(job: Job, arguments: list[str]) -> None:
+    try:
+        try:
+            job.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{job.folder} cannot be made ({error.strerror}).") from error
+        job.start(arguments, loaders.env())
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+    else:
+        st.rerun()
+
+
+def _follow(job: Job, key: str) -> None:
+    """Draws how far it is; the whole page again when it has ended."""
+    if not job.is_running:
+        st.rerun()
+    done, total, what = job.progress()
+    share = min(1.0, done / total) if total else 0.0
+    st.progress(share, f"{what}: {done:,} of {total:,}" if total else "Starting")
+    st.caption("It goes on when this page is closed. Stopped, it leaves what was there before.")
+    if st.button("Stop", icon=":material/stop:", key=f"{key}_stop", **locked()):
+        stop(job)
+
+
+@owner_only
+def stop(job: Job) -> None:
+    """Ends a saving or pushing: the one place where pages do."""
+    job.stop()
+    st.rerun()
+
+
+def _render_outcome(job: Job) -> str:
+    """Draws why a job failed; returns the last line of one that did not."""
+    said = job.failure  # the last line of any that ended by itself
+    if said.endswith(" MB saved") or said.startswith("pushed to "):
+        return said
+    if said:
+        st.error(said, icon=":material/error:")
+    return ""
