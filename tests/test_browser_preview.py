@@ -45,6 +45,7 @@ def change_a_strength(visit: Visit) -> None:
     after = sources(visit)
     assert len(after) == len(before) and not set(after) & set(before)
     visit.main.get_by_role("button", name="Use these in training").click()
+    visit.main.get_by_role("link", name="The training form has them").click()
     expect(visit.main.get_by_role("heading", level=1)).to_have_text("Training")
     expect(visit.main.get_by_text("As in the preview on the dataset page")).to_be_visible()
     carried = visit.main.get_by_role("slider", name="Rotation")

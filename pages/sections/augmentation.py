@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.sections import training_form
 from pages.shared import loaders
-from pages.shared.page import go_to
+from pages.shared.page import page_link
 from trashnet.config import TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import PhotoError, TrashnetError
@@ -52,10 +52,14 @@ def render(photos: Photos, index: pd.DataFrame) -> None:
             "Use these in training",
             icon=":material/model_training:",
             key="augment_use",
-            help="Opens the training form with these strengths; the seed stays the form's own.",
+            help="Puts these strengths into the training form; the seed stays the form's own.",
         ):
             training_form.fill_augmentation(config)
-            go_to("pages/2_Training.py", "The training form has these strengths now.")
+            page_link(
+                "pages/2_Training.py",
+                "The training form has them: open it",
+                ":material/arrow_forward:",
+            )
 
 
 def _strengths() -> TrainConfig:

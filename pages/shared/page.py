@@ -74,14 +74,6 @@ def page_link(
         st.markdown(f"{icon or ''} {label}")
 
 
-def go_to(path: str, label: str) -> None:
-    """Goes to a page; where a page runs on its own, without the app, only names it."""
-    try:
-        st.switch_page(path)
-    except StreamlitAPIException:
-        st.markdown(label)
-
-
 def _render_status() -> None:
     try:
         photos = loaders.photos_if_any()
