@@ -186,10 +186,11 @@ def undo(place: Place) -> Callable[[], None]:
     return lambda: press(page, "label_errors_undo")
 
 
-def suspect(place: Place) -> Callable[[], None]:
+def from_dialog(place: Place) -> Callable[[], None]:
     table = place.run.predictions(["file", "split"])
-    page = evaluation(place, "Errors", photo=table.file[table.split == "test"].iloc[0])
-    return lambda: press(page, "dialog_suspect")
+    file = table.file[table.split == "test"].iloc[0]
+    page = evaluation(place, "Errors", photo=file)
+    return lambda: press(page, f"dialog_exclude_{file}")
 
 
 def draw(place: Place) -> Callable[[], None]:
@@ -226,7 +227,7 @@ ACTIONS: dict[str, Callable[[Place], Callable[[], None]]] = {
     "undo a review": undo,
     "measure robustness": measure,
     "stop measuring": stop_measuring,
-    "suspect a label": suspect,
+    "exclude an answered photo": from_dialog,
     "draw samples": draw,
     "fetch photos": fetch,
     "fetch photos instead of samples": fetch_instead,
