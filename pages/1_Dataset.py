@@ -33,10 +33,12 @@ split = st.segmented_control(
     "test and an eighth of the rest in validation, stratified by class. authors: the lists "
     "TrashNet's authors published.",
 )
+split = split or ways[0]  # an address may name none
 try:
     index = loaders.index(photos, scanned, split, seed=0)
 except TrashnetError as error:
     st.error(str(error), icon=":material/error:")
+    balance.render_unreadable(scanned)
     st.stop()
 sizes = index.group.value_counts()
 

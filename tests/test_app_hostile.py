@@ -41,6 +41,15 @@ def test_an_address_opens_only_what_the_page_offers(trained: Run, name: str, val
         assert page.selectbox(key="evaluation_run").value == trained.id
 
 
+@pytest.mark.parametrize("tab", ["Balance", "Photos", "Splits", "Audit", "Map"])
+def test_an_address_without_a_choice_gets_the_usual_one(samples: object, tab: str) -> None:
+    page = AppTest.from_file(str(ROOT / PAGES["Dataset"]), default_timeout=60)
+    page.query_params["dataset_tab"] = tab
+    for parameter in ("dataset_split", "audit_kind", "splits_way", "map_colour", "dataset_page"):
+        page.query_params[parameter] = ""
+    assert run(page).metric and not page.error
+
+
 def test_what_is_written_about_a_run_is_no_markup(trained: Run) -> None:
     describe_as(trained, MARKUP[:60], (MARKUP[:28],), MARKUP)
     page = AppTest.from_file(str(ROOT / PAGES["Training"]), default_timeout=60)

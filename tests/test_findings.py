@@ -96,3 +96,15 @@ def test_every_shipped_photo_has_a_place() -> None:
     facts = trashnet_facts()
     assert np.isfinite(facts[["map_x", "map_y", "strangeness"]].to_numpy(float)).all()
     assert 10 < (facts.strangeness > 3).sum() < 60
+
+
+def test_what_an_audit_knew_of_a_photo_that_is_damaged_since_is_passed_over(
+    scanned: pd.DataFrame, index: pd.DataFrame
+) -> None:
+    pairs = pd.DataFrame([("a/1.jpg", "b/torn.jpg", 0.93)], columns=["one", "two", "similarity"])
+    places = pd.DataFrame(
+        {"file": ["b/torn.jpg"], "map_x": 0.0, "map_y": 0.0, "strangeness": [9.0]}
+    )
+    found = findings(scanned, index, pairs, places)
+    assert not {PAIR, OUTLIER} & set(found.kind)
+    assert found.file[found.kind == UNREADABLE].tolist() == ["b/torn.jpg"]

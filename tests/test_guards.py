@@ -34,6 +34,10 @@ ANYBODY = {
     "stored_thumbnail": "keeps a small copy of a photo in the owner's own cache",
     "make_thumbnails": "the same",
     "zip_run": "packs a temporary file, which is gone when the download is made",
+    "zip_saved": "the same, for whom `allowed_later` lets",
+    "Preview": "one small process that augments photos for all visitors and ends when idle",
+    "variants": "asks it",
+    "close": "ends it, with the app",
     "save": "Pillow's, into memory; the package's own is a training's",
     "end_if_overdue": "ends only what the owner asked to stop",
 }

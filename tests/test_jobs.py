@@ -43,6 +43,19 @@ def test_a_job_that_fails_says_why(env: Environment, tmp_path: Path) -> None:
     assert job.failure == "" and list(tmp_path.glob("robustness.*")) == []
 
 
+def test_what_a_finished_job_said_is_no_failure(env: Environment, tmp_path: Path) -> None:
+    job = Job(tmp_path, "index")
+    job.start(["data", "--samples"], env)
+    wait(job)
+    assert job.said and job.failure == ""
+
+
+def test_a_job_that_is_killed_without_a_word_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "audit.job.json").write_text('{"pid": 1, "process_started": 1.0}')
+    (tmp_path / "audit.log").write_text("")
+    assert "without a word" in Job(tmp_path, "audit").failure
+
+
 def test_a_stopped_job_is_no_failure(env: Environment, samples: Photos, tmp_path: Path) -> None:
     job = Job(tmp_path, "audit")
     job.start(["audit"], env)
@@ -51,8 +64,9 @@ def test_a_stopped_job_is_no_failure(env: Environment, samples: Photos, tmp_path
 
 
 def test_a_folder_that_cannot_be_written_starts_nothing(env: Environment, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where the folder would be")
     with pytest.raises(RunError, match="nothing was started"):
-        Job(tmp_path / "gone", "audit").start(["audit"], env)
+        Job(tmp_path / "taken", "audit").start(["audit"], env)
 
 
 def test_another_process_with_the_pid_is_not_the_job(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from trashnet.errors import (
 from trashnet.estimate import as_json
 from trashnet.files import write_atomically
 from trashnet.index import load_index
+from trashnet.jobs import finish
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
             result = _working_aside(result)
         show = printing.show_json if options.json else options.show
         show(result)
+        if getattr(options, "progress", None):
+            finish(Path(options.progress))
     except TrashnetError as error:
         print(error, file=sys.stderr)
         return EXIT_MISTAKE
@@ -155,11 +158,11 @@ def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any
 
 
 def _preview(options: argparse.Namespace, env: Environment) -> Iterator[dict[str, Any]]:
-    from trashnet.variants import answers
+    from trashnet.variants import serve
 
     if not 0 < options.idle <= 86_400:
         raise ConfigError(f"--idle is {options.idle}; it must be from above 0 to 86400.")
-    return answers(sys.stdin.buffer, options.idle)
+    return serve(sys.stdin.buffer, options.idle)
 
 
 def _write_table(table: Any, path: Path) -> None:

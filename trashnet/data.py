@@ -294,6 +294,12 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
             "mtime": [s.st_mtime_ns for s in stats],
         }
     )
+    for file in photos.files:
+        try:
+            file.encode()
+        except UnicodeEncodeError as error:
+            shown = file.encode(errors="replace").decode()
+            raise DataError(f"The name of a photo, {shown}, is not UTF-8; rename it.") from error
     known = _read_scan(cache_file)
     table = now.merge(known, on=["file", "bytes", "mtime"], how="left")
     todo = np.flatnonzero(table.sha256.isna())

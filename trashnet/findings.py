@@ -100,6 +100,11 @@ def findings(
         score (similarity, confidence or strangeness) and why (in words).
     """
     label_of = index.set_index("file").original_label
+    # What an audit knew may be of photos that cannot be read now.
+    if pairs is not None:
+        pairs = pairs[pairs.one.isin(label_of.index) & pairs.two.isin(label_of.index)]
+    if places is not None:
+        places = places[places.file.isin(label_of.index)]
     tables = [_of_equal_content(scanned, label_of)]
     if pairs is not None:
         tables.append(_of_pairs(pairs, scanned.set_index("file").sha256, label_of))

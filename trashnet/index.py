@@ -135,7 +135,7 @@ def deal(
     index["flag"] = flags(index)
     index["original_label"] = index.label
     index["split"], index["fold"] = _divide(photos, index, split, seed, groups, test_fold)
-    index.attrs["split"] = split
+    index.attrs |= {"split": split, "groups_known": groups is not None}
     return index
 
 
@@ -149,8 +149,11 @@ def reviewed(
     if exclude_conflicts:
         index.loc[index.flag.str.contains("conflict"), "split"] = EXCLUDED
     index["unreviewed_split"] = index.split
+    classes, row_of = set(index.original_label), pd.Series(index.index, index.file)
     for file, decision in (decisions or {}).items():
-        row = index.file == file
+        row = row_of.get(file)
+        if row is None or (decision.action == "relabel" and decision.label not in classes):
+            continue  # about a photo or a class that is no longer there
         if decision.action == "relabel":
             index.loc[row, "label"] = decision.label
         # A conflicting photo that somebody vouched for goes back to where it was dealt.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock
 
 from trashnet.config import Environment
 from trashnet.errors import RunError
@@ -38,14 +39,15 @@ class Job:
         Raises:
             RunError: It is at work already, or the folder cannot be written.
         """
-        if self.is_running:
-            raise RunError(f"This is being worked on already; wait for it or stop it: {self.name}.")
         try:
-            self._file("progress.json").unlink(missing_ok=True)
-            self._file("log").write_text("")
-            command = [*arguments, "--progress", str(self._file("progress.json"))]
-            process = launch(command, env, self._file("log"))
-            write_json(self._file("job.json"), process | {"began": time.time()})
+            with FileLock(self._file("lock")):  # two presses at once start one process
+                if self.is_running:
+                    raise RunError("This is being worked on already; wait for it, or stop it.")
+                self._file("progress.json").unlink(missing_ok=True)
+                self._file("log").write_text("")
+                command = [*arguments, "--progress", str(self._file("progress.json"))]
+                process = launch(command, env, self._file("log"))
+                write_json(self._file("job.json"), process | {"began": time.time()})
         except OSError as error:
             raise RunError(
                 f"{self.folder} cannot be written ({error.strerror}), so nothing was started."
@@ -58,17 +60,20 @@ class Job:
 
     @property
     def failure(self) -> str:
-        """What it said last, where it ended without being asked to; '' where nothing is wrong."""
-        known = self._known()
-        if not known or known.get("stopped") or self.is_running:
+        """What it said last, where it neither finished nor was stopped; else ''."""
+        known, finished = self._known(), self._progress().get("finished")
+        if not known or known.get("stopped") or finished or self.is_running:
             return ""
+        return self.said or "it ended without a word, perhaps for want of memory."
+
+    @property
+    def said(self) -> str:
+        """The last line it said."""
         return tail(self._file("log"), 1)
 
     def progress(self) -> tuple[int, int, str]:
         """Returns how much is done, of how much, and what is being done; (0, 0, '') at first."""
-        found = read_json(self._file("progress.json"))
-        if not isinstance(found, dict):
-            return 0, 0, ""
+        found = self._progress()
         return int(found.get("done", 0)), int(found.get("total", 0)), str(found.get("what", ""))
 
     def seconds(self) -> float:
@@ -86,19 +91,32 @@ class Job:
 
     def clear(self) -> None:
         """Forgets a job that has ended."""
-        for suffix in ("job.json", "progress.json", "log"):
+        for suffix in ("job.json", "progress.json", "log", "lock"):
             self._file(suffix).unlink(missing_ok=True)
 
     def _file(self, suffix: str) -> Path:
         return self.folder / f"{self.name}.{suffix}"
 
     def _known(self) -> dict[str, Any]:
-        found = read_json(self._file("job.json"))
-        return found if isinstance(found, dict) else {}
+        return _read(self._file("job.json"))
+
+    def _progress(self) -> dict[str, Any]:
+        return _read(self._file("progress.json"))
 
     def _process(self) -> psutil.Process | None:
         known = self._known()
         return living(known.get("pid"), known.get("process_started"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    return found if isinstance(found, dict) else {}
+
+
+def finish(path: Path) -> None:
+    """Notes in a progress file that the command has done all it was to do."""
+    with contextlib.suppress(OSError):
+        write_json(path, _read(path) | {"finished": True})
 
 
 def progress_file(path: Path, every: float = 0.5) -> Progress:

@@ -1,8 +1,10 @@
 """What the photos of each class look like on the whole: mean picture, colours, and quality."""
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -53,11 +55,12 @@ def pixel_statistics(
     try:
         with np.load(store, allow_pickle=False) as kept:
             return PixelStatistics(kept["counts"], kept["mean"], kept["colours"])
-    except (OSError, ValueError, KeyError, EOFError):  # absent or torn
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # absent or torn
         found = _look(photos, readable, on_progress)
     values = {"counts": found.counts, "mean": found.mean, "colours": found.colours}
-    cache_folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(store, lambda path: np.savez_compressed(path, **values))
+    with contextlib.suppress(OSError):  # a full disk costs the next visit's time, nothing else
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(store, lambda path: np.savez_compressed(path, **values))
     return found
 
 

@@ -1,5 +1,6 @@
 """The audited, split photos for others: a `DatasetDict` with a card, on disk or on the Hub."""
 
+import json
 import os
 import shutil
 import zipfile
@@ -62,9 +63,11 @@ def save(
                 done += len(rows)
             (partial / _MARK).write_text('{"splits": ["' + '", "'.join(splits) + '"]}')
             (partial / "README.md").write_text(card(photos, index, seed), encoding="utf-8")
+            old = partial.with_name(f"{partial.name}-old")  # swept away as any partial folder is
             if folder.exists():
-                shutil.rmtree(folder)
+                os.replace(folder, old)
             os.replace(partial, folder)
+            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(f"The photos could not be saved in {folder} ({reason}).") from error
@@ -203,7 +206,7 @@ def card(photos: Photos, index: pd.DataFrame, seed: int, repository: str = "") -
     is_trashnet = photos.is_trashnet
     name = "TrashNet" if is_trashnet else photos.name
     metadata = ["license: mit"] * is_trashnet + [
-        f'pretty_name: "{name}, audited and split"'.replace("\\", ""),
+        f"pretty_name: {json.dumps(f'{name}, audited and split', ensure_ascii=False)}",
         "task_categories:\n- image-classification",
     ]
     split = index.attrs["split"]
@@ -226,7 +229,9 @@ def card(photos: Photos, index: pd.DataFrame, seed: int, repository: str = "") -
         "- `image`: the photo, as it was filed\n- `label`: its class\n- `file`: its key, "
         "`class/name`\n- `group`: photos that share a number show one object",
         f"{int((sizes > 1).sum()):,} objects were photographed more than once; they are "
-        f"{int(sizes[sizes > 1].sum()):,} of the photos.",
+        f"{int(sizes[sizes > 1].sum()):,} of the photos."
+        if index.attrs["groups_known"]
+        else "Which photos show the same object is not known: nobody has compared them.",
         "## Left out",
         _left_out(index),
         "## Labels",

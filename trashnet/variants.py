@@ -39,7 +39,7 @@ def variants(pixels: NDArray[np.uint8], config: TrainConfig, epochs: int) -> NDA
     return np.clip(np.rint(np.stack(fed)), 0, 255).astype(np.uint8)
 
 
-def answers(lines: BinaryIO, idle: float) -> Iterator[dict[str, Any]]:
+def serve(lines: BinaryIO, idle: float) -> Iterator[dict[str, Any]]:
     """Yields one answer a line, first that it is ready; ends with the input, or when idle.
 
     Args:

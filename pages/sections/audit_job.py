@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.jobs import say_why
 from pages.shared.owner import locked, owner_only
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
@@ -31,8 +32,7 @@ def render(photos: Photos, what: str, key: str) -> None:
     if job.is_running:
         st.fragment(_render_progress, run_every=REFRESH_SECONDS)(job, key)
         return
-    if job.failure:
-        st.error(f"The audit ended: {job.failure}", icon=":material/error:")
+    say_why(job, "The audit")
     st.info(
         f"{what} That takes an audit: it compares every photo with every other, in the background, "
         "about a minute for 2,500 photos.",

@@ -44,6 +44,11 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
             "classes, or a review left it out."
         )
         st.dataframe(left_out[["file", "label", "flag"]], hide_index=True)
+    render_unreadable(scanned)
+
+
+def render_unreadable(scanned: pd.DataFrame) -> None:
+    """Lists the files that are no photos, if there are any."""
     unreadable = scanned[scanned.error.notna()]
     if len(unreadable):
         one = len(unreadable) == 1

@@ -27,7 +27,9 @@ def render(run: Run) -> None:
     )
     st.caption(UNCHANGED)
     desk = open_desk()
-    if desk is None or found.empty or found.file[0] not in desk.photos.files:
+    if found.empty:
+        return
+    if desk is None or found.file[0] not in desk.photos.files:
         st.caption("The photos themselves are not on this machine, so there is nothing to review.")
         desk = None
     first, last = paged(found.file, "label_errors_page", per_page=12)

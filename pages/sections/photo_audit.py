@@ -23,6 +23,7 @@ from trashnet.findings import (
     UNREADABLE,
 )
 from trashnet.photos import difference
+from trashnet.reports import disarmed
 
 _WIDTH = 240
 _MEANING = {
@@ -54,6 +55,7 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
             key="audit_kind",
             bind="query-params",
         )
+        kind = kind or PAIR  # an address may name none
         st.download_button(
             "Findings as CSV",
             lambda: _as_csv(found, desk),
@@ -94,7 +96,10 @@ def _unknown(photos: Photos, scanned: pd.DataFrame, kind: str) -> bool:
 def _as_csv(found: pd.DataFrame, desk: Desk | None) -> bytes:
     decisions = desk.decisions if desk is not None else {}
     words = [decisions[file].words if file in decisions else "" for file in found.file]
-    return found.assign(decision=words).to_csv(index=False).encode()
+    table = found.assign(decision=words)
+    for column in ("file", "label", "other", "other_label"):
+        table[column] = table[column].map(disarmed)
+    return table.to_csv(index=False).encode()
 
 
 def _in_range(rows: pd.DataFrame) -> pd.DataFrame:

@@ -27,6 +27,7 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
     way = st.segmented_control(
         "Colour by", ways, default=CLASS, required=True, key="map_colour", bind="query-params"
     )
+    way = way or CLASS  # an address may name none
     table = index.merge(places, on="file")
     if way == CLASS:
         table["kind"], colours = table.label, class_colours(photos.classes)

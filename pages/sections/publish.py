@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.jobs import say_why
 from pages.shared.owner import allowed_later, locked, owner_only, refusal
 from trashnet.data import Photos
 from trashnet.errors import DataError, TrashnetError
@@ -48,12 +49,12 @@ def _by(split: str) -> str:
 
 
 def _render_disk(photos: Photos, split: str) -> None:
-    folder = _home() / f"{photos.name}-{split}"
+    folder = _home() / _name(photos, split)
     job = Job(_home(), f"save-{digest(str(photos.root) + split)}")
     if job.is_running:
         st.fragment(_follow, run_every=REFRESH_SECONDS)(job, "publish_save")
         return
-    _render_outcome(job)
+    say_why(job, "The saving")
     may_see = refusal() is None  # where things lie on a server is its owner's to know
     if is_saved(folder) and may_see:
         saved = (folder / "README.md").stat().st_mtime
@@ -110,12 +111,15 @@ def _render_hub(photos: Photos, split: str) -> None:
     if job.is_running:
         st.fragment(_follow, run_every=REFRESH_SECONDS)(job, "publish_push")
         return
-    if url := _render_outcome(job).removeprefix("pushed to "):
+    say_why(job, "The pushing")
+    # Where it went may be private.
+    if job.said.startswith("pushed to ") and refusal() is None:
+        url = job.said.removeprefix("pushed to ")
         st.success(f"Pushed to [{url}]({url}).", icon=":material/cloud_done:")
     if why := obstacle(loaders.env()):
         st.info(why, icon=":material/key_off:")
         st.code(
-            f'import datasets\n\nsplits = datasets.load_from_disk("{photos.name}-{split}")\n'
+            f'import datasets\n\nsplits = datasets.load_from_disk("{_name(photos, split)}")\n'
             'splits.push_to_hub("OWNER/NAME")',
             language="python",
         )
@@ -149,10 +153,17 @@ def push(job: Job, split: str, name: str, public: bool) -> None:
 # ---------------------------------------------------------------- both
 
 
+def _name(photos: Photos, split: str) -> str:
+    """Of the saved folder: two data sets may be folders of one name."""
+    where = "" if photos.is_trashnet else f"-{digest(str(photos.root))[:6]}"
+    return f"{photos.name}{where}-{split}"
+
+
 def _home() -> Path:
     return loaders.env().home / "published"
 
 
+@owner_only
 def _start(job: Job, arguments: list[str]) -> None:
     try:
         try:
@@ -183,13 +194,3 @@ def stop(job: Job) -> None:
     """Ends a saving or pushing: the one place where pages do."""
     job.stop()
     st.rerun()
-
-
-def _render_outcome(job: Job) -> str:
-    """Draws why a job failed; returns the last line of one that did not."""
-    said = job.failure  # the last line of any that ended by itself
-    if said.endswith(" MB saved") or said.startswith("pushed to "):
-        return said
-    if said:
-        st.error(said, icon=":material/error:")
-    return ""

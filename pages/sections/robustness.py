@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.jobs import say_why
 from pages.shared.owner import locked, owner_only
 from trashnet.errors import TrashnetError
 from trashnet.figures import robustness_bars
@@ -35,18 +36,11 @@ def _offer(run: Run, job: Job) -> None:
         "photos only, and takes a few minutes in the background.",
         icon=":material/info:",
     )
-    if job.failure:
-        _say_why(job)
+    say_why(job, "The measurement")
     icon = ":material/play_arrow:"
     if st.button("Measure it", type="primary", icon=icon, key="robustness_go", **locked()):
         _start(run, job)
     st.caption(f"In a terminal: `python -m trashnet robustness {run.id}`")
-
-
-@owner_only
-def _say_why(job: Job) -> None:
-    """Says how a measurement ended, which is the last line of its log."""
-    st.error(f"The measurement ended: {job.failure}", icon=":material/error:")
 
 
 @owner_only

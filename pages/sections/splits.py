@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
+from pages.sections import audit_job
 from pages.shared import loaders
 from pages.shared.widgets import photo_grid
 from trashnet.data import Photos
@@ -38,11 +39,7 @@ def render(photos: Photos, scanned: pd.DataFrame) -> None:
         st.error(str(error), icon=":material/error:")
         return
     if ways is None:
-        st.info(
-            "What a split leaks is known once the photos have been compared with each other: "
-            "`python -m trashnet audit` does it, in about a minute for 2,500 photos.",
-            icon=":material/search_insights:",
-        )
+        audit_job.render(photos, "What a split leaks is not known yet.", "splits")
         return
     names = [name for name in NAMES if name in ways and (name != "hub_rows" or photos.is_trashnet)]
     ways = {name: ways[name] for name in names}
@@ -130,6 +127,7 @@ def _render_pairs(
         key="splits_way",
         bind="query-params",
     )
+    way = way or "random"  # an address may name none
     st.caption(MEANING[way])
     pairs = leaking[way]
     if pairs.empty:
