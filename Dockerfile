@@ -1,7 +1,8 @@
 # The app for a Hugging Face Space or any other place that runs containers; docs/deploy.md.
 FROM python:3.11-slim-bookworm
 
-RUN useradd --create-home --uid 1000 user
+# A new volume on /data starts as this folder is: the user's.
+RUN useradd --create-home --uid 1000 user && install -d -o user -g user /data
 
 # What only changes when a dependency does comes first, so that a new commit builds in seconds.
 WORKDIR /app

@@ -12,7 +12,7 @@ import pytest
 from browsing import browser  # noqa: F401
 from playwright.sync_api import Browser, expect
 
-from tools.rehearse_image import USER, Running, is_ignored, rehearsed, steps
+from tools.rehearse_image import USER, Running, build, is_ignored, rehearsed, steps
 from trashnet.data import Photos
 from trashnet.space import PORT, ROOT, VARIABLES, space_files
 
@@ -128,6 +128,20 @@ def test_the_dockerfile_caches_the_packages_and_gives_root_away() -> None:
     assert dict(order)["USER"] == str(USER) and names.index("USER") < names.index("CMD")
     assert dict(order)["EXPOSE"] == str(PORT) and f"--server.port={PORT}" in dict(order)["CMD"]
     assert "HEALTHCHECK" in names
+
+
+def test_another_python_is_refused_only_where_everything_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python:3.1-slim\n")
+    said = build(tmp_path / "disk", False, tmp_path).not_run
+    assert any("this is Python 3." in step for step in said)
+    with pytest.raises(SystemExit, match="of Python 3.1, and this is"):
+        build(tmp_path / "disk", True, tmp_path)
+
+
+def test_a_new_volume_is_the_users() -> None:
+    (made,) = [a for name, a in steps(DOCKERFILE) if name == "RUN" and "useradd" in a]
+    assert "install -d -o user -g user /data" in made
+    assert "-v trashnet:/data -e TRASHNET_HOME=/data" in (ROOT / "docs/deploy.md").read_text()
 
 
 def test_only_a_space_goes_without_the_upload_cookie() -> None:

@@ -107,7 +107,9 @@ def _from(image: Image, argument: str, source: Path) -> None:
     wanted, here = re.findall(r"\d+\.\d+", argument)[0], f"{sys.version_info.major}."
     here += str(sys.version_info.minor)
     if wanted != here:
-        raise SystemExit(f"The Dockerfile is of Python {wanted}, and this is {here}.")
+        if image.is_new:
+            raise SystemExit(f"The Dockerfile is of Python {wanted}, and this is {here}.")
+        image.not_run.append(f"FROM {argument}: this is Python {here}")
     image.not_run.append(f"FROM {argument}: this system and a virtual environment stand for it")
     if image.is_new:
         subprocess.run([sys.executable, "-m", "venv", image.environment], check=True)
@@ -115,8 +117,11 @@ def _from(image: Image, argument: str, source: Path) -> None:
 
 def _run(image: Image, argument: str, source: Path) -> None:
     if argument.startswith("useradd"):
-        image.not_run.append(f"RUN {argument}: the number is used, its home is nobody's to write")
-        (image.disk / "home/user").mkdir(parents=True)
+        image.not_run.append(
+            f"RUN {argument}: the number is used, its folders are nobody's to write"
+        )
+        for folder in ("home/user", "data"):
+            (image.disk / folder).mkdir(parents=True)
         return
     if argument.startswith("pip install"):
         if not image.is_new:
