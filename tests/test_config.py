@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -371,7 +374,25 @@ def test_the_password_stays_in_the_app(
     found = environment()
     assert found.owner_password == "a secret"
     assert "a secret" not in repr(found)
-    assert "TRASHNET_OWNER_PASSWORD" not in found.variables()
+    assert "a secret" not in "".join(found.variables().values())
+
+
+def test_a_child_does_not_read_the_password_anew(
+    env: config.Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("TRASHNET_OWNER_PASSWORD=secret\nTRASHNET_DATA=read\n")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("TRASHNET_DATA", raising=False)
+    code = "from trashnet.config import environment as e; print(e().owner_password, e().data.name)"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=env.variables(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.split() == ["None", "read"]
 
 
 @pytest.mark.parametrize(

@@ -233,10 +233,10 @@ class Environment:
     def variables(self) -> dict[str, str]:
         """Returns the environment variables of a process that is to work in the same home.
 
-        The owner's password is not among them: only the app asks for it.
+        The owner's password is emptied, which means none: only the app asks for it.
         """
         variables = {**os.environ, "TRASHNET_HOME": str(self.home)}
-        variables.pop(_PASSWORD, None)
+        variables[_PASSWORD] = ""  # left out, a child would read it from `.env` again
         return variables
 
 
