@@ -5,15 +5,20 @@ import io
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
-from conftest import Training
+from conftest import ROOT, Training
 from visiting import open_page
 
 from trashnet.errors import HubError
@@ -95,7 +100,15 @@ def claims_more(folder: Path) -> None:
     about = {"descr": "<f4", "fortran_order": False, "shape": (10**12,)}
     np.lib.format.write_array_header_1_0(header, about)
     with zipfile.ZipFile(folder / "projection.npz", "w") as bundle:
-        bundle.writestr("mean.npy", header.getvalue())
+        for name in ("mean", "components"):
+            bundle.writestr(f"{name}.npy", header.getvalue())
+
+
+def many_arrays(folder: Path) -> None:
+    """Two arrays that are asked for, and any number that are not."""
+    arrays = dict(np.load(folder / "projection.npz"))
+    more = {f"more{i}": np.zeros(1000, np.float32) for i in range(100)}
+    np.savez_compressed(folder / "projection.npz", **arrays, **more)
 
 
 def unpacks_hugely(folder: Path) -> None:
@@ -103,6 +116,7 @@ def unpacks_hugely(folder: Path) -> None:
         with bundle.open("kernel.npy", "w", force_zip64=True) as member:
             for _ in range(150):
                 member.write(bytes(1_000_000))
+        bundle.writestr("bias.npy", b"")
 
 
 def keras_file(config: Any, extra: str | None = None) -> Spoil:
@@ -155,6 +169,7 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
         "224 pixels, not 32",
     ),
     "a pickle": (replace("projection.npz", pickle.dumps({"a": 1})), "cannot be read"),
+    "more arrays": (many_arrays, "projection.npz holds other arrays"),
     "pickled objects": (pickled, "other than numbers"),
     "an array that is not there": (claims_more, "other than numbers"),
     "a zip bomb": (unpacks_hugely, "too large"),
@@ -162,6 +177,8 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     "somebody's module": (keras_file(OTHER_CODE), "'Dense'"),
     "a file more in the model": (keras_file({}, "../evil.py"), "other files"),
     "no Keras file": (replace("model.keras", b"PK nonsense"), "cannot be read"),
+    "more photos than there can be": (edit("config.json", data__photos=10**400), "odd data"),
+    "a state nested without end": (replace("status.json", b"[" * 100_000), "RecursionError"),
     "robustness of nothing": (replace("robustness.json", b"{}"), "robustness.json"),
 }
 
@@ -207,11 +224,8 @@ def test_what_pages_would_open_or_show_is_written_anew(fetched: Path, tmp_path: 
         extra={"a": 1},
     )(fetched)
     edit("status.json", state="running", pid=1, error="x" * 9999)(fetched)
-    lines = [
-        {"kind": "epoch", "epoch": 1, "loss": 0.5, "note": "<script>", "val_loss": float("nan")},
-        {"kind": "tick", "epoch": 1},
-        {"kind": "epoch", "epoch": "one"},
-    ]
+    epoch = read_epoch(fetched)
+    lines = [epoch | {"note": "<script>", "weighted_loss": float("nan")}, {"kind": "tick"}]
     text = "".join(json.dumps(line) + "\n" for line in lines) + "[" * 100_000 + "\n"
     (fetched / "metrics.jsonl").write_text(text)
     seal(fetched)
@@ -220,7 +234,64 @@ def test_what_pages_would_open_or_show_is_written_anew(fetched: Path, tmp_path: 
     assert "extra" not in run.config and run.config["data"]["name"] == "a _b_(c)"
     assert run.status().state == "finished" and run.status().pid is None
     assert run.status().error is None
-    assert run.metrics() == [{"kind": "epoch", "epoch": 1, "loss": 0.5}]
+    (kept,) = run.metrics()
+    assert kept == {k: v for k, v in epoch.items() if k != "weighted_loss"}
+
+
+def read_epoch(folder: Path) -> dict[str, Any]:
+    """The latest epoch of a run."""
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == "epoch"][-1]
+
+
+NO_EPOCHS: dict[str, dict[str, Any]] = {
+    "no recall": {"val_recall": None},
+    "recall of other classes": {"val_recall": [0.5]},
+    "recall in words": {"val_recall": ["all"] * 6},
+    "a matrix of other classes": {"val_confusion_matrix": [[1]]},
+    "a ragged matrix": {"val_confusion_matrix": [[1] * 6] * 5 + [[1]]},
+    "endless loss": {"loss": float("inf")},
+    "a list for a loss": {"val_loss": [1, 2]},
+    "accuracy of 400 digits": {"val_accuracy": 10**400},
+    "an epoch that was never planned": {"epoch": 10**30},
+    "half an epoch": {"epoch": 0.5},
+}
+
+
+def test_epochs_that_no_page_could_draw_are_left_behind(fetched: Path, tmp_path: Path) -> None:
+    epoch = read_epoch(fetched)
+    odd = [epoch | changes for changes in NO_EPOCHS.values()]
+    odd += [{k: v for k, v in epoch.items() if k != "val_recall"}]
+    first = {k: v for k, v in epoch.items() if k not in ("loss", "accuracy")} | {"epoch": 0}
+    lines = [*odd, first, epoch | {"seconds": 10**100, "learning_rate": [1]}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (fetched / "metrics.jsonl").write_text(text)
+    edit("status.json", seconds=10**400)(fetched)
+    edit("config.json", created="2999-01-01T00:00:00+00:00")(fetched)
+    seal(fetched)
+    run = receive(fetched, tmp_path / "theirs")
+    assert [row["epoch"] for row in run.metrics()] == [0, 1]
+    assert run.status().seconds == 0
+    assert datetime.fromisoformat(run.config["created"]) <= datetime.now(UTC)
+
+
+def test_what_unpacks_without_end_ends_with_a_sentence(fetched: Path, tmp_path: Path) -> None:
+    """Parquet writes a repeated text once, and states no more than that of its size."""
+    names = pa.DictionaryArray.from_arrays(np.zeros(100_000, np.int32), ["x" * 100_000])
+    path = fetched / "predictions.parquet"
+    pyarrow.parquet.write_table(pa.table({"file": names}), path, store_schema=False)
+    assert path.stat().st_size < 1_000_000
+    seal(fetched)
+    (tmp_path / "theirs").mkdir()
+    code = f"""
+from pathlib import Path
+from trashnet.processes import limit_memory
+from trashnet.received import admit
+limit_memory(1 << 30)
+admit(Path({str(fetched)!r}), {MANIFEST!r}, Path({str(tmp_path / "theirs")!r}), {{"repo": "a/b"}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "unpack to more than a run's do" in done.stderr.splitlines()[-1]
 
 
 @pytest.fixture

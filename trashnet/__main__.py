@@ -321,8 +321,10 @@ def _push(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
 
 
 def _pull(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    from trashnet.processes import limit_memory
     from trashnet.sharing import pull
 
+    limit_memory()  # its files may unpack to far more than they say
     with printing.progress_bar() as on_progress:
         run = pull(options.repo, env.runs, on_progress)
     return runs.describe(run) | {"repo": options.repo}

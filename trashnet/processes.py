@@ -1,5 +1,6 @@
 """Processes of this package that outlive the one that started them, found again by their files."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -32,6 +33,14 @@ def launch(arguments: Sequence[str], env: Environment, log: Path) -> Identity:
             start_new_session=True,  # closing the terminal of the app must not end it
         )
     return identity(process.pid)
+
+
+def limit_memory(size: int = 4 << 30) -> None:
+    """Bounds what this process may allocate, in bytes, where the system can; then `MemoryError`."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows; a lower limit; macOS
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def identity(pid: int | None = None) -> Identity:

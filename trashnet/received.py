@@ -1,8 +1,9 @@
 """A run from somebody else: verified file by file and written anew before anything shows it.
 
-Whoever wrote it chose every byte, so nothing is unpickled or executed, sizes are bounded before
-anything is read, names may not lead out of a photo folder, and its figures must be those of its
-predictions. What cannot be checked is left behind.
+Whoever wrote it chose every byte, so nothing is unpickled or executed, names may not lead out of a
+photo folder, and its figures must be those of its predictions. The sizes that files state of
+themselves are bounded before they are read; they may lie, so `python -m trashnet pull` also bounds
+its memory. What cannot be checked is left behind.
 """
 
 import hashlib
@@ -10,9 +11,10 @@ import io
 import json
 import math
 import re
+import sys
 import zipfile
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -69,8 +71,11 @@ def admit(folder: Path, manifest: str, target: Path, source: dict[str, Any]) -> 
         tables = _tables(folder, config)
         _check_model(folder, config, tables["predictions"])
         _check_figures(folder, config["classes"], tables)
+        rows, status = list(_epochs(folder, config)), _status(folder, config)
     except (_Refused, TrashnetError) as error:
         raise _refusal(source, str(error).split(";")[0].rstrip(".")) from error
+    except MemoryError as error:
+        raise _refusal(source, "its files unpack to more than a run's do") from error
     except Exception as error:  # readers raise almost anything when they are fed hostile bytes
         raise _refusal(source, f"its files cannot be read, {type(error).__name__}") from error
     write_json(target / "config.json", config)
@@ -80,13 +85,8 @@ def admit(folder: Path, manifest: str, target: Path, source: dict[str, Any]) -> 
     for name in (*copied, "robustness.json"):
         if (folder / name).exists():
             (folder / name).rename(target / name)
-    rows = _epochs(folder)
     (target / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    epochs = TrainConfig.from_dict(config["train_config"]).total_epochs
-    status = read_json(folder / "status.json")
-    seconds = status.get("seconds") if isinstance(status, dict) else None
-    known = {"state": "finished", "epoch": epochs, "seconds": seconds if _is_number(seconds) else 0}
-    write_json(target / "status.json", known)
+    write_json(target / "status.json", status)
 
 
 def _refusal(source: dict[str, Any], why: str) -> HubError:
@@ -100,7 +100,7 @@ def _need(condition: bool, why: str) -> None:
 
 def _is_number(value: Any) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    return is_number and abs(value) <= sys.float_info.max  # JSON's integers know no end
 
 
 def _check_hashes(folder: Path, manifest: str) -> None:
@@ -127,13 +127,13 @@ def _config(folder: Path, source: dict[str, Any]) -> dict[str, Any]:
     _need(isinstance(classes, list) and 2 <= len(classes) <= _MOST_CLASSES, "no list of classes")
     _need(all(map(_is_name, classes)) and len(set(classes)) == len(classes), "odd class names")
     data = theirs["data"]
-    _need(type(data["photos"]) is int and isinstance(data["name"], str), "odd data")
+    _need(isinstance(data["name"], str) and _is_count(data["photos"]), "odd data")
     versions = {k: v for k, v in theirs.get("versions", {}).items() if _is_name(k) and _is_name(v)}
     created = datetime.fromisoformat(theirs["created"])
     _need(created.tzinfo is not None, "a start without a time zone")
     return {
         "schema": theirs["schema"],
-        "created": created.isoformat(timespec="seconds"),
+        "created": min(created, datetime.now(UTC)).isoformat(timespec="seconds"),
         "train_config": train_config.to_dict(),
         "classes": classes,
         "seed": train_config.seed,
@@ -156,22 +156,53 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
-def _epochs(folder: Path) -> Iterable[dict[str, Any]]:
-    """The epochs' lines, of numbers and lists of numbers only."""
+def _status(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """A finished run's `status.json`."""
+    theirs = read_json(folder / "status.json")
+    seconds = theirs.get("seconds") if isinstance(theirs, dict) else None
+    epochs = TrainConfig.from_dict(config["train_config"]).total_epochs
+    return {
+        "state": "finished",
+        "epoch": epochs,
+        "seconds": float(seconds) if _is_number(seconds) else 0.0,
+    }
 
-    def is_figures(value: Any) -> bool:
-        if isinstance(value, list):
-            return len(value) <= _MOST_CLASSES and all(map(is_figures, value))
-        return _is_number(value)
 
+def _epochs(folder: Path, config: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """The epochs' lines that hold what curves are drawn of, and only numbers of each."""
+    n, last = len(config["classes"]), TrainConfig.from_dict(config["train_config"]).total_epochs
     path = folder / "metrics.jsonl"
     lines = path.read_text(errors="replace").splitlines()[:5000] if path.exists() else []
     for line in lines:
         values = _json(line)
         if isinstance(values, dict) and values.get("kind") == "epoch":
-            row = {k: v for k, v in values.items() if _is_name(k) and is_figures(v)}
-            if type(row.get("epoch")) is int:
+            numbers = {k: v for k, v in values.items() if _is_name(k) and _is_number(v)}
+            row = {k: v if k == "epoch" else float(v) for k, v in numbers.items()}
+            row |= {k: values[k] for k in ("val_recall", "val_confusion_matrix") if k in values}
+            if _is_epoch(row, n, last):
                 yield {"kind": "epoch", **row}
+
+
+def _is_epoch(row: dict[str, Any], n: int, last: int) -> bool:
+    """Whether pages can draw an epoch of `n` classes."""
+    # Before the first one of a pretrained network nothing has been trained: no loss, no accuracy.
+    training = ("loss", "accuracy") if row.get("epoch") != 0 else ()
+    matrix = row.get("val_confusion_matrix", [[0] * n] * n)
+    return (
+        type(row.get("epoch")) is int
+        and 0 <= row["epoch"] <= last
+        and all(name in row for name in ("val_loss", "val_accuracy", *training))
+        and _is_list(row.get("val_recall"), n, _is_number)
+        and _is_list(matrix, n, lambda counts: _is_list(counts, n, _is_count))
+    )
+
+
+def _is_list(value: Any, length: int, check: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and len(value) == length and all(map(check, value))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_ROWS
 
 
 def _json(line: str) -> Any:
@@ -284,22 +315,24 @@ def _check_model(folder: Path, config: dict[str, Any], predictions: pd.DataFrame
     _need(logits.shape == (classes,), shapes)
     _need(bool(np.isfinite(logits).all()), "its model answers nothing")
     depth, length = features.shape[-1], len(predictions.embedding.iloc[0])
-    projection = _arrays(folder / "projection.npz")
+    projection = _arrays(folder / "projection.npz", {"mean", "components"})
     wrong = "projection.npz has other shapes than its model"
     _need(projection["mean"].shape == (depth,), wrong)
     _need(projection["components"].shape == (length, depth), wrong)
     if (folder / "head.npz").exists():
-        head = _arrays(folder / "head.npz")
+        head = _arrays(folder / "head.npz", {"kernel", "bias"})
         wrong = "head.npz has other shapes than its model"
         _need(head["kernel"].shape == (depth, classes) and head["bias"].shape == (classes,), wrong)
     if (folder / "model.keras").exists():
         _check_keras(folder / "model.keras")
 
 
-def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
+def _arrays(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
     """Reads float arrays; headers that claim more than is there, or objects, are refused."""
     found = {}
     with zipfile.ZipFile(path) as bundle:
+        members = sorted(bundle.namelist())
+        _need(members == sorted(f"{name}.npy" for name in names), f"{path.name} holds other arrays")
         for member in bundle.infolist():
             _need(member.file_size <= _MOST_BYTES // 10, f"{path.name} is too large")
             content = bundle.read(member)
@@ -320,7 +353,7 @@ def _check_keras(path: Path) -> None:
     with zipfile.ZipFile(path) as bundle:
         sizes = {member.filename: member.file_size for member in bundle.infolist()}
         ours = {"metadata.json", "config.json", "model.weights.h5"}
-        _need(set(sizes) == ours, "model.keras holds other files")
+        _need(sorted(bundle.namelist()) == sorted(ours), "model.keras holds other files")
         _need(max(sizes.values()) <= _MOST_BYTES, "model.keras is too large")
         _need(sizes["config.json"] <= 5_000_000, "model.keras is too large")
         todo = [json.loads(bundle.read("config.json"))]

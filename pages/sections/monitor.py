@@ -107,12 +107,13 @@ def _render_result(run: Run) -> None:
 
 def _render_latest_epoch(run: Run, epoch: pd.Series) -> None:
     one, two = st.columns(2)
-    one.plotly_chart(
-        recall_bars(epoch.val_recall, run.classes),
-        key="training_recall",
-        config={"displayModeBar": False},
-        alt="Recall of each class after the latest epoch",
-    )
+    if isinstance(epoch.get("val_recall"), list):
+        one.plotly_chart(
+            recall_bars(epoch.val_recall, run.classes),
+            key="training_recall",
+            config={"displayModeBar": False},
+            alt="Recall of each class after the latest epoch",
+        )
     if isinstance(epoch.get("val_confusion_matrix"), list):
         two.plotly_chart(
             confusion(
