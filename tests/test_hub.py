@@ -204,7 +204,12 @@ FAULTS = [
     (Fault("POST .*/repos/create", 403, message="You can't create repos here"), "repos here"),
     (Fault("GET /api/models", 429, {"Retry-After": "3600"}), "repeat the command in 3600 seconds"),
     (Fault("POST .*/preupload", 429, {"Retry-After": "3600"}), "in 3600 seconds"),
+    (
+        Fault("POST .*/preupload", 429, {"ratelimit": '"api";r=0;t=3600', "Retry-After": "1"}),
+        "in 3600 seconds",
+    ),
     (Fault("POST .*/preupload", 503), "trouble of its own"),
+    (Fault("POST .*/preupload", 503, {"Retry-After": "3600"}), "trouble of its own"),
     (Fault("POST .*/batch", 403, message="Private storage quota exceeded"), "quota exceeded"),
     (Fault("PUT /lfs", 507), "not enough room"),
     (Fault("PUT /lfs", 0), "could not be reached"),

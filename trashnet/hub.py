@@ -204,8 +204,7 @@ def _tune() -> None:
     from huggingface_hub.utils._http import default_client_factory
 
     def refuse_long_waits(response: Any) -> None:
-        wait = response.headers.get("Retry-After", "")
-        if response.status_code == 429 and wait.isdigit() and int(wait) > LONGEST_WAIT:
+        if response.status_code >= 400 and (_wait(response) or 0) > LONGEST_WAIT:
             response.read()
             hf_raise_for_status(response)
 
@@ -218,6 +217,17 @@ def _tune() -> None:
     set_client_factory(client)
     disable_progress_bars()  # ours says how far it is
     logging.set_verbosity_error()  # it would say every single retry
+
+
+def _wait(response: Any) -> int | None:
+    """Seconds that a response asks to wait, read in the client's order: the IETF's header first."""
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    limit = parse_ratelimit_headers(response.headers)
+    if response.status_code == 429 and limit is not None and limit.remaining == 0:
+        return limit.reset_in_seconds
+    told = response.headers.get("Retry-After", "").strip()
+    return int(told) if told.isdecimal() else None
 
 
 def _api() -> "HfApi":
@@ -263,8 +273,8 @@ def _refusal(response: Any, name: str, told: str | None) -> str:
     if status in (413, 507):
         return f"there is not enough room left for it on the Hub{said}; free some"
     if status == 429:
-        wait = response.headers.get("Retry-After", "")
-        when = f"in {wait} seconds" if wait.isdigit() else "in some minutes"
+        wait = _wait(response)
+        when = "in some minutes" if wait is None else f"in {wait} seconds"
         return f"the Hub has been asked too often; repeat the command {when}"
     if status >= 500:
         return f"the Hub has trouble of its own{said}; repeat the command later"
