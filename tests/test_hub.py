@@ -18,7 +18,7 @@ from PIL import Image
 from visiting import is_sentence, open_page
 from visiting import run as run_page
 
-from trashnet.card import train_command
+from trashnet.card import model_card, train_command
 from trashnet.config import Environment
 from trashnet.data import Photos
 from trashnet.errors import ConfigError, HubError, RunError
@@ -193,7 +193,34 @@ def test_the_picture_shows_every_class_and_count(published: Repo, tmp_path: Path
 
 def test_the_command_names_what_differs_from_the_recipe(training: Training) -> None:
     command = train_command(training.run)
-    assert command == "python -m trashnet train --model cnn_baseline --epochs 1 --image-size 32"
+    start = "python -m trashnet train --samples --model cnn_baseline"
+    assert command == f"{start} --epochs 1 --image-size 32"
+
+
+@pytest.mark.parametrize("source", ["samples", "folder"])
+def test_a_card_says_of_other_photos_only_what_is_known(
+    published: Repo, training: Training, tmp_path: Path, source: str
+) -> None:
+    shutil.copytree(training.run.path, tmp_path / "run")
+    config = training.run.config
+    config["data"] |= {"source": source} | ({"name": "kitchen"} if source == "folder" else {})
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    text = model_card(Run(tmp_path / "run"), "Title", "About.", [])
+    assert "plain background" not in text and "Thung" not in text and "TrashNet" not in text
+    assert ("MIT licence, as the rest" in text) == (source == "samples")
+    assert ("whose licence is not known here" in text) == (source == "folder")
+    assert ("Labels are people's" in text) == (source == "folder")
+    push(Run(tmp_path / "run"), REPO)
+    about = yaml.safe_load(published.files["README.md"].decode().split("---\n")[1])
+    assert about.get("license") == {"samples": "mit", "folder": None}[source]
+    assert "datasets" not in about
+
+
+def test_a_new_repository_is_private_unless_asked_otherwise(hub: Hub, training: Training) -> None:
+    push(training.run, REPO)
+    push(training.run, "someone/open", is_private=False)
+    assert hub.repo(REPO).request["visibility"] == "private"
+    assert hub.repo("someone/open").request.get("visibility") != "private"
 
 
 # ---------------------------------------------------------------- what goes wrong

@@ -317,7 +317,7 @@ def _push(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
 
     with printing.progress_bar() as on_progress:
         run = runs.open_run(env.runs, options.run)
-        return push(run, options.repo, options.private, on_progress)
+        return push(run, options.repo, not options.public, on_progress)
 
 
 def _pull(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
@@ -395,7 +395,6 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--save", metavar="FOLDER", help=help)
     help = "push the splits to this data set repository on the Hugging Face Hub"
     data.add_argument("--push", metavar="OWNER/NAME", help=help)
-    data.add_argument("--public", action="store_true", help="let everybody see a new repository")
     data.add_argument(
         "--split",
         metavar="|".join(get_args(Split)),
@@ -493,8 +492,10 @@ def _parser() -> argparse.ArgumentParser:
         "--model", metavar="OWNER/NAME", action="append", default=[], help="link with this model"
     )
     deploy.add_argument("--dry-run", action="store_true", help="only list files and sizes")
-    for command in (push, deploy):
-        command.add_argument("--private", action="store_true", help="if it is new: only for you")
+    deploy.add_argument("--private", action="store_true", help="if it is new: only for you")
+    for command in (data, push):
+        help = "let everybody see a new repository"
+        command.add_argument("--public", action="store_true", help=help)
     return parser
 
 

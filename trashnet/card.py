@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trashnet.data import trashnet_facts
 from trashnet.files import read_json
 from trashnet.runs import Run
 
@@ -21,7 +22,7 @@ def train_command(run: Run) -> str:
     """Returns the command that trains such a run: its recipe, and what differs from it."""
     config = run.train_config
     recipe = config.recipe(config.model).to_dict()
-    words = ["python -m trashnet train", f"--model {config.model}"]
+    words = ["python -m trashnet train", *["--samples"] * run.is_sample, f"--model {config.model}"]
     for name, value in config.to_dict().items():
         option = name.replace("_", "-")
         if value == recipe[name] or name == "tracking":
@@ -51,7 +52,7 @@ def model_card(run: Run, title: str, about: str, made_by: list[str], more: str =
         more.strip(),
         f"## What it was trained on\n\n{_data(run)}",
         f"## What it does not know\n\n{_limits(run)}",
-        "MIT licence, as the rest of the project.",
+        _licence(run),
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
@@ -72,9 +73,26 @@ def _opening(run: Run) -> str:
     )
 
 
+def is_of_trashnet(run: Run) -> bool:
+    """Whether a run knows TrashNet's photos, so that what is known of them may be said."""
+    data = run.config["data"]
+    named = data["name"] == "trashnet" and data["source"] != "samples"
+    return named and data["photos"] == len(trashnet_facts())
+
+
+def _licence(run: Run) -> str:
+    if is_of_trashnet(run) or run.is_sample:
+        return "MIT licence, as the rest of the project."
+    return (
+        "The program that trained it is under the MIT licence. What may be done with the model "
+        "also depends on\nits photos, whose licence is not known here."
+    )
+
+
 def _data_name(run: Run) -> str:
-    name = run.config["data"]["name"]
-    return {"trashnet": "TrashNet", "samples": "drawn sample pictures"}.get(name, name)
+    if is_of_trashnet(run):
+        return "TrashNet"
+    return "drawn sample pictures" if run.is_sample else run.config["data"]["name"]
 
 
 def _figures(run: Run) -> str:
@@ -147,7 +165,7 @@ def _data(run: Run) -> str:
         "authors": "They were divided by the authors' own lists",
     }[config.split]
     name, n = run.config["data"]["name"], run.config["data"]["photos"]
-    if name == "trashnet":
+    if is_of_trashnet(run):
         about = (
             "TrashNet (Gary Thung and Mindy Yang, 2016, MIT licence): 2,527 photos of one object "
             f"each on a plain,\nlight background.{left_out}"
@@ -164,12 +182,18 @@ def _data(run: Run) -> str:
 def _limits(run: Run) -> str:
     report = list(headline(run).values())[-1]
     rarest, scores = min(report["per_class"].items(), key=lambda pair: pair[1]["support"])
+    if is_of_trashnet(run):
+        kind, labels = "One kind of photo.** One object, plain background, good light.", True
+    elif run.is_sample:
+        kind, labels = "Drawings.** It has not seen one photo.", False
+    else:
+        kind, labels = "One collection of photos.** Others differ in camera, light and place.", True
+    arguable = "\n- **Labels are people's.** Some are arguable, a few are wrong." * labels
     return f"""\
-- **One kind of photo.** One object, plain background, good light. On other photos it is less often
+- **{kind} On other photos it is less often
   right than these figures say, and says "not sure" more often.
 - **{len(run.classes)} classes.** What is none of them should come out as "not sure" or "unlike \
 anything in
   training", and not always does.
 - **{rarest.capitalize()} is rare** ({scores["support"]} photos), so its figures are the least \
-certain.
-- **Labels are people's.** Some are arguable, a few are wrong."""
+certain.{arguable}"""

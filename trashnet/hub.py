@@ -282,12 +282,17 @@ def _refusal(response: Any, name: str, told: str | None) -> str:
 
 
 def model_metadata(
-    name: str, datasets: list[str], data_name: str, figures: dict[str, dict[str, float]]
+    name: str,
+    licence: str | None,
+    datasets: list[str],
+    data_name: str,
+    figures: dict[str, dict[str, float]],
 ) -> str:
     """Returns a model card's front matter, with its figures as `model-index`.
 
     Args:
         name: Of the model.
+        licence: Of the model, as named on the Hub; None where it is not known.
         datasets: What it was trained on, as named on the Hub.
         data_name: What to call it.
         figures: Metrics by split.
@@ -308,7 +313,7 @@ def model_metadata(
         for metric, value in metrics.items()
     ]
     data = ModelCardData(
-        license="mit",
+        license=licence,
         pipeline_tag="image-classification",
         library_name="litert",
         tags=["waste", "recycling", "litert", "keras"],

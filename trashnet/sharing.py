@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from trashnet.card import headline, model_card, percent, train_command
+from trashnet.card import headline, is_of_trashnet, model_card, percent, train_command
 from trashnet.config import Environment
 from trashnet.drawings import confusion_matrix_png
 from trashnet.errors import EXIT_MISTAKE, HubError
@@ -35,7 +35,7 @@ _ALWAYS = ("README.md", ".gitattributes")
 """What a repository that nobody has used yet may hold."""
 
 
-def push(run: Run, repo: str, private: bool = False, on_progress: Progress = silent) -> Any:
+def push(run: Run, repo: str, is_private: bool = True, on_progress: Progress = silent) -> Any:
     """Publishes a finished run as a model on the Hub, in one commit.
 
     Repeating it sends only what changed. Files of an earlier run that this one has not, go.
@@ -43,7 +43,7 @@ def push(run: Run, repo: str, private: bool = False, on_progress: Progress = sil
     Args:
         run: A finished run.
         repo: `OWNER/NAME`; made if it does not exist.
-        private: Whether a new repository is for its owner only.
+        is_private: Whether only its owner may see a repository that is new.
         on_progress: Told what is being done.
 
     Returns:
@@ -72,7 +72,7 @@ def push(run: Run, repo: str, private: bool = False, on_progress: Progress = sil
                     f"Nothing was published: {model.url} holds something else; choose another name."
                 )
         else:
-            model.create(private)
+            model.create(is_private)
         on_progress(1, 2, f"Uploading to {repo}")
         commit = model.publish(files, set(_RUN_FILES) - set(files), f"Publish the run {run.id}")
         on_progress(2, 2, f"Uploading to {repo}")
@@ -164,10 +164,12 @@ def _front_matter(run: Run) -> str:
     from trashnet.hub import model_metadata
 
     name = run.config["data"]["name"]
+    ours = is_of_trashnet(run)
     return model_metadata(
         run.id,
-        datasets=["garythung/trashnet"] if name == "trashnet" else [],
-        data_name={"trashnet": "TrashNet"}.get(name, name),
+        licence="mit" if ours or run.is_sample else None,  # else it is for the photos' owner to say
+        datasets=["garythung/trashnet"] if ours else [],
+        data_name="TrashNet" if ours else name,
         figures={
             shown: {"accuracy": report["accuracy"], "f1": report["macro_f1"]}
             for shown, report in headline(run).items()
