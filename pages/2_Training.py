@@ -7,7 +7,7 @@ from pages.shared import loaders
 from pages.shared.page import is_phone, page_header
 
 page_header("Training", "Start it, watch it, trust it to survive.")
-photos = loaders.require_photos()
+photos = loaders.require_photos(otherwise=hub_model.render)
 if loaders.env().is_temporary:
     st.caption(
         ":material/hourglass_empty: Runs are kept in a temporary folder here and are lost when the "

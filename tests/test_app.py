@@ -58,6 +58,15 @@ def test_an_empty_home_says_what_is_missing(env: Environment, name: str, way: st
         assert len(page.metric) == 0
 
 
+def test_a_model_can_be_opened_without_photos(env: Environment) -> None:
+    page = open_page("Training")
+    page.text_input(key="training_hub_repo").set_value("nobody")
+    (button,) = [b for b in page.button if b.label == "Open"]
+    button.click()
+    (error,) = run(page).error
+    assert "'nobody' is no name on the Hub" in error.value
+
+
 def test_sample_pictures_are_one_press_away(env: Environment) -> None:
     page = open_page("Dataset")
     page.button(key="photos_draw").click()

@@ -87,15 +87,23 @@ def _mtime(path: Path) -> int | None:
         return None
 
 
-def require_photos() -> Photos:
-    """Returns the data set; where there is none, offers to get one and ends the page there."""
+def require_photos(otherwise: Callable[[], None] | None = None) -> Photos:
+    """Returns the data set; where there is none, offers to get one and ends the page there.
+
+    Args:
+        otherwise: Draws what the page has to offer without photos, before it ends.
+    """
+    photos = None
     try:
         photos = photos_if_any()
     except TrashnetError as error:
         st.error(str(error), icon=":material/error:")
-        st.stop()
+    else:
+        if photos is None:
+            _offer_photos()
     if photos is None:
-        _offer_photos()
+        if otherwise is not None:
+            otherwise()
         st.stop()
     if photos.is_sample:
         st.info(
