@@ -198,20 +198,24 @@ def confusion(
         selected={"marker": {"opacity": 0}},
         unselected={"marker": {"opacity": 0}},
     )
+    annotations = []  # given all at once: one by one, each is checked against those before
     for true, predicted, count, share, _ in cells:
         light = dark or (share > 0.45 and n not in (true, predicted))
-        figure.add_annotation(
-            x=predicted,
-            y=true,
-            text=(f"{share:.0%}" if as_shares else str(count)) if count else "·",
-            showarrow=False,
-            font={"size": 14, "color": "#FFFFFF" if light else "#0F1A16"},
+        annotations.append(
+            {
+                "x": predicted,
+                "y": true,
+                "text": (f"{share:.0%}" if as_shares else str(count)) if count else "·",
+                "showarrow": False,
+                "font": {"size": 14, "color": "#FFFFFF" if light else "#0F1A16"},
+            }
         )
     end = len(names) - 0.5
     axis = {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.5, end]}
     figure.update_xaxes(**axis, title="predicted class", zeroline=False, tickangle=-30)
     figure.update_yaxes(**axis | {"range": [end, -0.5]}, title="true class", zeroline=False)
     figure.update_layout(
+        annotations=annotations,
         height=130 + 52 * len(names),
         dragmode=False,
         hovermode="closest",
