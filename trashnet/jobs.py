@@ -40,6 +40,7 @@ class Job:
             RunError: It is at work already, or the folder cannot be written.
         """
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self._file("lock")):  # two presses at once start one process
                 if self.is_running:
                     raise RunError("This is being worked on already; wait for it, or stop it.")

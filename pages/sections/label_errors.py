@@ -3,11 +3,11 @@
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.known import suspects_of
 from pages.shared.reviewing import UNCHANGED, open_desk, render_review, render_undo
 from pages.shared.widgets import paged
 from trashnet.errors import PhotoError
 from trashnet.runs import Run
-from trashnet.suspects import suspects
 
 
 def render(run: Run) -> None:
@@ -20,7 +20,7 @@ def render(run: Run) -> None:
             icon=":material/info:",
         )
         return
-    found = suspects(table, run.classes)
+    found = suspects_of(str(run.path), loaders.stamp(run))
     st.markdown(
         f"**{len(found)} of {len(table):,} photos are answered with another class, as surely as "
         "photos of that class are**, the surest first."

@@ -7,18 +7,18 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
-from pages.shared.jobs import say_why
+from pages.shared.jobs import follow, say_why, start
 from pages.shared.owner import allowed_later, locked, owner_only, refusal
 from trashnet.data import Photos
-from trashnet.errors import DataError, TrashnetError
+from trashnet.errors import DataError
 from trashnet.files import digest
 from trashnet.index import EXCLUDED
 from trashnet.jobs import Job
 from trashnet.publish import card, check_repository, is_saved, obstacle, zip_saved
 
-REFRESH_SECONDS = 1
 SEED = 0
 _LARGEST_DOWNLOAD = 500_000_000
+_STOPPED = "Stopped, it leaves what was there before."
 
 
 def render(photos: Photos, index: pd.DataFrame) -> None:
@@ -52,7 +52,7 @@ def _render_disk(photos: Photos, split: str) -> None:
     folder = _home() / _name(photos, split)
     job = Job(_home(), f"save-{digest(str(photos.root) + split)}")
     if job.is_running:
-        st.fragment(_follow, run_every=REFRESH_SECONDS)(job, "publish_save")
+        follow(job, "publish_save", _STOPPED)
         return
     say_why(job, "The saving")
     may_see = refusal() is None  # where things lie on a server is its owner's to know
@@ -76,7 +76,7 @@ def _render_disk(photos: Photos, split: str) -> None:
 @owner_only
 def save(job: Job, split: str, folder: Path) -> None:
     """Starts the saving: the one place where pages do."""
-    _start(job, ["data", "--split", split, "--save", str(folder)])
+    start(job, ["data", "--split", split, "--save", str(folder)])
 
 
 def _render_download(folder: Path) -> None:
@@ -109,7 +109,7 @@ def _zipped(folder: Path) -> bytes:
 def _render_hub(photos: Photos, split: str) -> None:
     job = Job(_home(), f"push-{digest(str(photos.root))}")
     if job.is_running:
-        st.fragment(_follow, run_every=REFRESH_SECONDS)(job, "publish_push")
+        follow(job, "publish_push", _STOPPED)
         return
     say_why(job, "The pushing")
     # Where it went may be private.
@@ -147,7 +147,7 @@ def push(job: Job, split: str, name: str, public: bool) -> None:
         st.error(str(error), icon=":material/error:")
         return
     options = ["--push", name] + ["--public"] * public
-    _start(job, ["data", "--split", split, *options])
+    start(job, ["data", "--split", split, *options])
 
 
 # ---------------------------------------------------------------- both
@@ -161,36 +161,3 @@ def _name(photos: Photos, split: str) -> str:
 
 def _home() -> Path:
     return loaders.env().home / "published"
-
-
-@owner_only
-def _start(job: Job, arguments: list[str]) -> None:
-    try:
-        try:
-            job.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{job.folder} cannot be made ({error.strerror}).") from error
-        job.start(arguments, loaders.env())
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-    else:
-        st.rerun()
-
-
-def _follow(job: Job, key: str) -> None:
-    """Draws how far it is; the whole page again when it has ended."""
-    if not job.is_running:
-        st.rerun()
-    done, total, what = job.progress()
-    share = min(1.0, done / total) if total else 0.0
-    st.progress(share, f"{what}: {done:,} of {total:,}" if total else "Starting")
-    st.caption("It goes on when this page is closed. Stopped, it leaves what was there before.")
-    if st.button("Stop", icon=":material/stop:", key=f"{key}_stop", **locked()):
-        stop(job)
-
-
-@owner_only
-def stop(job: Job) -> None:
-    """Ends a saving or pushing: the one place where pages do."""
-    job.stop()
-    st.rerun()

@@ -5,16 +5,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.shared import loaders
-from pages.shared.jobs import say_why
-from pages.shared.owner import locked, owner_only
-from trashnet.errors import TrashnetError
+from pages.shared.jobs import follow, say_why, start, timed
+from pages.shared.owner import locked
 from trashnet.figures import robustness_bars
 from trashnet.files import read_json
 from trashnet.jobs import Job
 from trashnet.runs import Run
-
-REFRESH_SECONDS = 1
 
 
 def render(run: Run) -> None:
@@ -22,7 +18,7 @@ def render(run: Run) -> None:
     job = Job(run.path, "robustness")
     found = read_json(run.path / "robustness.json")
     if job.is_running:
-        st.fragment(_render_progress, run_every=REFRESH_SECONDS)(job)
+        follow(job, "robustness", "What is finished by then is kept.", timed)
     elif isinstance(found, dict):
         _render_found(found)
     else:
@@ -39,38 +35,8 @@ def _offer(run: Run, job: Job) -> None:
     say_why(job, "The measurement")
     icon = ":material/play_arrow:"
     if st.button("Measure it", type="primary", icon=icon, key="robustness_go", **locked()):
-        _start(run, job)
+        start(job, ["robustness", str(run.path)])
     st.caption(f"In a terminal: `python -m trashnet robustness {run.id}`")
-
-
-@owner_only
-def _start(run: Run, job: Job) -> None:
-    try:
-        job.start(["robustness", str(run.path)], loaders.env())
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-    else:
-        st.rerun()
-
-
-def _render_progress(job: Job) -> None:
-    """Draws how far a measurement is; the whole page again when it has ended."""
-    if not job.is_running:
-        st.rerun()
-    done, total, what = job.progress()
-    left = job.seconds() * (total - done) / done if done else None
-    rest = f", about {max(1, round(left))} s left" if left is not None else ""
-    share = done / total if total else 0.0
-    st.progress(share, f"{what or 'Starting'}: {share:.0%}{rest}")
-    st.caption("It goes on when this page is closed. What is finished by then is kept.")
-    if st.button("Stop", icon=":material/stop:", key="robustness_stop", **locked()):
-        _stop(job)
-
-
-@owner_only
-def _stop(job: Job) -> None:
-    job.stop()
-    st.rerun()
 
 
 def _render_found(found: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def all_findings(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> 
     run = judging_run(photos)
     suspected = None
     if run is not None:
-        suspected = _suspects(str(run.path), loaders.stamp(run))
+        suspected = suspects_of(str(run.path), loaders.stamp(run))
         suspected = suspected[suspected.file.isin(index.file)]
     facts = index[["file", "flag", "original_label"]]
     near, spots = pairs(photos, scanned), places(photos, scanned)
@@ -70,7 +70,8 @@ def all_findings(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> 
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _suspects(path: str, stamp: int) -> pd.DataFrame:
+def suspects_of(path: str, stamp: int) -> pd.DataFrame:
+    """Returns a run's suspected labels (`trashnet.suspects`); it must have folds."""
     run = Run(Path(path))
     return suspects(run.out_of_fold(), run.classes)
 
