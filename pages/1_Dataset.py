@@ -14,6 +14,7 @@ from pages.sections import (
 )
 from pages.shared import dataset_dialog, loaders
 from pages.shared.page import page_header
+from pages.shared.widgets import choose_one
 from trashnet.errors import TrashnetError
 
 page_header("Dataset", "Can I trust these photos?")
@@ -22,18 +23,15 @@ scanned = loaders.scanned(photos)
 counts = scanned[scanned.error.isna()].label.value_counts()
 
 ways = loaders.splits_of(photos, scanned)
-split = st.segmented_control(
+split = choose_one(
     "Split",
     ways,
-    default=ways[0],
-    required=True,
+    ways[0],
     key="dataset_split",
-    bind="query-params",
     help="object: all photos of one object on one side. random: photo by photo. Both put 20 % in "
     "test and an eighth of the rest in validation, stratified by class. authors: the lists "
     "TrashNet's authors published.",
 )
-split = split or ways[0]  # an address may name none
 try:
     index = loaders.index(photos, scanned, split, seed=0)
 except TrashnetError as error:

@@ -17,6 +17,7 @@ from pages.shared.page import page_header
 from pages.shared.widgets import (
     OUT_OF_FOLD,
     accuracy_text,
+    choose_one,
     figures_of,
     pick_run,
     split_name,
@@ -31,18 +32,15 @@ with left:
 evaluation = run.evaluation()
 by_split = figures_of(evaluation)
 with right:
-    split = st.segmented_control(
+    split = choose_one(
         "Photos",
         list(by_split),
-        default="test",
-        required=True,
-        format_func=split_name,
+        "test",
         key="evaluation_split",
-        bind="query-params",
+        format_func=split_name,
         help="Validation chose the epoch, the temperature and the threshold; no choice reads test. "
         "Out of fold: every photo, answered by one of five models that never saw its object.",
     )
-split = split or "test"  # an address can leave it empty
 figures = by_split[split]
 warn_of_samples(run)
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.shared import loaders, photo_dialog
 from pages.shared.answered import answers_to
-from pages.shared.widgets import paged, photo_grid, split_name
+from pages.shared.widgets import choose_one, paged, photo_grid, split_name
 from trashnet.figures import confusion
 from trashnet.photos import QUALITIES
 from trashnet.runs import Run
@@ -34,13 +34,11 @@ def render(run: Run, split: str, figures: dict[str, Any]) -> None:
 
 def _render_matrix(run: Run, figures: dict[str, Any]) -> None:
     matrix = np.array(figures["confusion_matrix"])
-    way = st.segmented_control(
+    way = choose_one(
         "Cells show",
         [COUNTS, SHARES, TABLE],
-        default=COUNTS,
-        required=True,
+        COUNTS,
         key="evaluation_cells",
-        bind="query-params",
         help="The table holds the same numbers for the keyboard and for screen readers: the arrow "
         "keys choose the cell.",
     )

@@ -7,7 +7,7 @@ from pages.sections import audit_job
 from pages.shared import known, loaders
 from pages.shared.photo_dialog import open_photo
 from pages.shared.reviewing import UNCHANGED, Desk, open_desk, render_review, render_undo
-from pages.shared.widgets import paged, plain
+from pages.shared.widgets import choose_one, paged, plain
 from trashnet.data import Photos
 from trashnet.errors import PhotoError
 from trashnet.findings import (
@@ -47,15 +47,8 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
     counts = found.kind.value_counts().reindex(KINDS, fill_value=0)
     desk = open_desk()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        kind = st.segmented_control(
-            "Finding",
-            KINDS,
-            default=CONFLICT if counts[CONFLICT] else PAIR,
-            required=True,
-            key="audit_kind",
-            bind="query-params",
-        )
-        kind = kind or PAIR  # an address may name none
+        default = CONFLICT if counts[CONFLICT] else PAIR
+        kind = choose_one("Finding", KINDS, default, key="audit_kind")
         st.download_button(
             "Findings as CSV",
             lambda: _as_csv(found, desk),

@@ -5,6 +5,7 @@ import streamlit as st
 
 from pages.sections import audit_job, photo_browser
 from pages.shared import known
+from pages.shared.widgets import choose_one
 from trashnet.data import Photos
 from trashnet.figures import class_colours, photo_map
 from trashnet.index import EXCLUDED, SPLITS
@@ -24,10 +25,7 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
         return
     run = known.answering_run(photos)
     ways = [CLASS, SPLIT] + [ANSWER] * (run is not None)
-    way = st.segmented_control(
-        "Colour by", ways, default=CLASS, required=True, key="map_colour", bind="query-params"
-    )
-    way = way or CLASS  # an address may name none
+    way = choose_one("Colour by", ways, CLASS, key="map_colour")
     table = index.merge(places, on="file")
     if way == CLASS:
         table["kind"], colours = table.label, class_colours(photos.classes)

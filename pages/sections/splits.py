@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.sections import audit_job
 from pages.shared import loaders
-from pages.shared.widgets import photo_grid
+from pages.shared.widgets import choose_one, photo_grid
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
 from trashnet.figures import leak_bars
@@ -118,16 +118,9 @@ def _render_cost() -> None:
 def _render_pairs(
     photos: Photos, ways: Mapping[str, Way], leaking: Mapping[str, pd.DataFrame]
 ) -> None:
-    way = st.segmented_control(
-        "Leaked photos",
-        list(ways),
-        default="random",
-        required=True,
-        format_func=NAMES.__getitem__,
-        key="splits_way",
-        bind="query-params",
+    way = choose_one(
+        "Leaked photos", list(ways), "random", key="splits_way", format_func=NAMES.__getitem__
     )
-    way = way or "random"  # an address may name none
     st.caption(MEANING[way])
     pairs = leaking[way]
     if pairs.empty:

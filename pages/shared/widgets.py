@@ -52,6 +52,23 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#!|~$:&@])", r"\\\1", text)
 
 
+def choose_one(label: str, options: Sequence[str], default: str, key: str, **look: Any) -> str:
+    """Lets a person choose one of a few, kept in the address; an address that names none gets
+    the default, which Streamlit alone leaves at None.
+
+    Args:
+        label: What is chosen.
+        options: What there is to choose from.
+        default: One of them.
+        key: Of the widget, and of the address.
+        look: Further arguments of `st.segmented_control`.
+    """
+    chosen = st.segmented_control(
+        label, options, default=default, required=True, key=key, bind="query-params", **look
+    )
+    return chosen or default
+
+
 OUT_OF_FOLD = "out_of_fold"
 """Named like a split: the answers of models that never saw the photo's object."""
 
