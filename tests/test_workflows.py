@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,13 @@ def test_its_script_trains_and_reports_in_one_command(
     home.mkdir()
     summary = tmp_path / "summary.md"
     options = ("--samples", "--epochs", "2", "--image-size", "32", "--tracking", "off")
+    # The script takes the `python` it finds, and the tests may be run without theirs activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         [".ci/train", *options],
         cwd=ROOT,
-        env={**os.environ, "TRASHNET_HOME": str(home), "GITHUB_STEP_SUMMARY": str(summary)}
-        | {"RUN_FOLDER": str(tmp_path)},
+        env={**os.environ, "PATH": path, "TRASHNET_HOME": str(home)}
+        | {"RUN_FOLDER": str(tmp_path), "GITHUB_STEP_SUMMARY": str(summary)},
         capture_output=True,
         text=True,
         timeout=300,
