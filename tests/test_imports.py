@@ -45,7 +45,16 @@ LAYERS = [
         "estimate",
         "preview",
     },
-    {"predict", "augmentation", "pipeline", "models", "tracking", "evaluate", "figures"},
+    {
+        "predict",
+        "augmentation",
+        "pipeline",
+        "standardized",
+        "models",
+        "tracking",
+        "evaluate",
+        "figures",
+    },
     {
         "audit",
         "batch",
@@ -79,13 +88,14 @@ OWNERS = {
     "huggingface_hub": {"data", "hub", "publish"},
     "plotly": {"figures"},
     "tensorflow": {"augmentation", "pipeline", "export"},
-    "keras": {"models", "checkpoint", "export", "formats", "train"},
+    "keras": {"standardized", "models", "measure", "checkpoint", "export", "formats", "train"},
 }
 """The modules of the package that may import what is heavy, optional or another's job."""
 
 TENSORFLOW_MODULES = {
     "augmentation",
     "pipeline",
+    "standardized",
     "models",
     "checkpoint",
     "export",

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from trashnet.config import MODELS, TrainConfig, choices
+from trashnet.config import FROM_SCRATCH, MODELS, TrainConfig, choices
 from trashnet.errors import ConfigError
 from trashnet.models import (
     FEATURES,
@@ -26,7 +26,7 @@ from trashnet.models import (
 )
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3)).astype(np.float32)
-PRETRAINED = [name for name in MODELS if name != "cnn_baseline"]
+PRETRAINED = [name for name in MODELS if name not in FROM_SCRATCH]
 EARLY = ("stem", "block_01_", "block_02_", "block_03_")
 
 

@@ -24,7 +24,7 @@ from PIL import Image
 from sklearn.metrics import f1_score, log_loss
 from visiting import is_sentence
 
-from trashnet import runs, train
+from trashnet import models, runs, train
 from trashnet.checkpoint import Checkpoint
 from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos, open_folder
@@ -807,8 +807,8 @@ def test_a_loss_that_is_no_number_ends_the_run(
         bias = built[0].get_layer("logits").bias
         bias.assign(np.full(6, np.nan, np.float32))
 
-    train_build = train.build_model
-    monkeypatch.setattr(train, "build_model", build)
+    train_build = models.build_model
+    monkeypatch.setattr(models, "build_model", build)
     run = make_run()
     assert "lower learning rate" in failing(run, home, at("Training", step, explode))
     # The last sound epoch is kept, and what would spoil the pages is not written.

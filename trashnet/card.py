@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from trashnet.config import FROM_SCRATCH
 from trashnet.data import trashnet_facts
 from trashnet.files import read_json
 from trashnet.runs import Run
 
 _NETWORKS = {
     "cnn_baseline": "A small convolutional network, trained from scratch",
+    "cnn": "A convolutional network of ten layers, trained from scratch",
     "frozen_features": "A linear head on the frozen features of EfficientNet-Lite0, fitted",
     "efficientnet_lite0": "EfficientNet-Lite0, fine-tuned",
     "efficientnetv2_b0": "EfficientNetV2-B0, fine-tuned",
@@ -174,7 +176,7 @@ def _data(run: Run) -> str:
         about = f"{n:,} pictures that a program drew: no figure here says anything about waste."
     else:
         about = f"{name}: {n:,} photos of its publisher's own."
-    weights = "" if config.model == "cnn_baseline" else f"\n{_PRETRAINED}"
+    weights = "" if config.model in FROM_SCRATCH else f"\n{_PRETRAINED}"
     epochs = f" {config.epochs} epochs." if config.epochs else ""
     return f"{about} {kept}: {counts}.{weights}{epochs}"
 

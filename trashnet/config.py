@@ -18,11 +18,10 @@ from trashnet.errors import ConfigError
 
 Split = Literal["object", "random", "authors"]
 Schedule = Literal["constant", "cosine"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Tracking = Literal["auto", "online", "offline", "off"]
 
-_FINE_TUNING: dict[str, Any] = {
-    "epochs": 10,
-    "learning_rate": 2e-4,
+_STRONG: dict[str, Any] = {
     "schedule": "cosine",
     "label_smoothing": 0.1,
     "vertical_flip": True,
@@ -35,9 +34,13 @@ _FINE_TUNING: dict[str, Any] = {
     "tint": 0.05,
     "mixup": 0.2,
 }
+"""What keeps a network from learning the training photos by heart."""
+
+_FINE_TUNING = _STRONG | {"epochs": 10, "learning_rate": 2e-4}
 
 RECIPES: dict[str, dict[str, Any]] = {
     "cnn_baseline": {},
+    "cnn": _STRONG | {"epochs": 150, "image_size": 160},
     # The head is fitted, not trained: there are no epochs and nothing is augmented.
     "frozen_features": {"epochs": 0, "horizontal_flip": False, "brightness": 0.0, "rotation": 0.0},
     "efficientnet_lite0": _FINE_TUNING,
@@ -47,6 +50,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 MODELS = tuple(RECIPES)
 """Names `trashnet.models.build_model` knows."""
+
+FROM_SCRATCH = ("cnn_baseline", "cnn")
+"""The networks that start from random weights, not from ImageNet's."""
+
+TRAIN_SHARE = 0.7
+"""Of all photos, after a fifth for test and an eighth of the rest for validation."""
 
 
 def _setting(default: Any, help: str, minimum: float | None = None, maximum: float | None = None):
@@ -70,6 +79,9 @@ class TrainConfig:
     schedule: Schedule = _setting(
         "constant", "constant, or cosine: warm up for an epoch, then fall to zero, keep the last"
     )
+    precision: Precision = _setting(
+        "auto", "what layers compute in: auto measures which is faster here when the run starts"
+    )
     label_smoothing: float = _setting(0.0, "share of each label spread over all classes", 0.0, 0.5)
     interpolation: float = _setting(
         1.0, "share of the trained weights in the mean with the pretrained ones (WiSE-FT)", 0.0, 1.0
@@ -92,6 +104,9 @@ class TrainConfig:
     contrast: float = _setting(0.0, "largest change of contrast, as a share", 0.0, 1.0)
     saturation: float = _setting(0.0, "largest change of saturation, as a share", 0.0, 1.0)
     tint: float = _setting(0.0, "largest change of each colour channel, as a share", 0.0, 0.5)
+    dropout: float = _setting(
+        0.0, "share of what the last layer sees that is left out at random", 0.0, 0.9
+    )
     mixup: float = _setting(
         0.0, "how much photos are blended with others (Beta's alpha; Zhang et al. 2018)", 0.0, 1.0
     )
@@ -115,11 +130,11 @@ class TrainConfig:
             raise ConfigError("The authors' split has one test set; folds need another split.")
         if self.model == "frozen_features" and self.epochs:
             raise ConfigError("frozen_features has nothing to train by epochs; epochs must be 0.")
-        if self.model == "cnn_baseline" and not self.epochs:
-            raise ConfigError("epochs is 0; cnn_baseline needs at least 1.")
-        if self.model == "cnn_baseline" and self.interpolation < 1:
+        if self.model in FROM_SCRATCH and not self.epochs:
+            raise ConfigError(f"epochs is 0; {self.model} needs at least 1.")
+        if self.model in FROM_SCRATCH and self.interpolation < 1:
             raise ConfigError(
-                "cnn_baseline has no pretrained weights to mix with; interpolation must be 1."
+                f"{self.model} has no pretrained weights to mix with; interpolation must be 1."
             )
 
     @classmethod

@@ -8,19 +8,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from trashnet.config import Environment, TrainConfig
+from trashnet.config import TRAIN_SHARE, Environment, TrainConfig
 from trashnet.errors import RunError
 from trashnet.files import digest, read_json, write_json
 
 _START_SECONDS = 15
 """Importing TensorFlow, building the network, exporting it."""
 
-_TRAIN_SHARE = 0.7
-"""Of all photos, after a fifth for test and an eighth of the rest for validation."""
-
 _PATIENCE_SECONDS = 300
 
-_MATTERS = ("model", "image_size", "batch_size")
+_MATTERS = ("model", "image_size", "batch_size", "precision")
 """The settings a step's cost depends on; augmentation is made while the network computes."""
 
 
@@ -40,7 +37,7 @@ class Cost:
 
     def seconds(self, config: TrainConfig, photos: int) -> float:
         """Returns the seconds a training on so many photos takes, all folds together."""
-        steps = config.epochs * math.ceil(_TRAIN_SHARE * photos / config.batch_size)
+        steps = config.epochs * math.ceil(TRAIN_SHARE * photos / config.batch_size)
         # Every photo is predicted at the end; about as many passes serve head and validation.
         return _START_SECONDS + config.folds * (steps * self.step + 2 * photos * self.photo)
 

@@ -3,16 +3,20 @@
 Each scales its input itself and names the layer that ends in the last feature map `features`.
 """
 
+import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
+from keras.optimizers.schedules import LearningRateSchedule
 from numpy.typing import NDArray
 
+from trashnet.config import FROM_SCRATCH, TrainConfig
 from trashnet.errors import ConfigError
+from trashnet.standardized import StandardizedConv2D
 
 FEATURES = "features"
 """Name of the layer whose output is the last feature map."""
@@ -31,6 +35,9 @@ EFFICIENTNET_LITE0_STAGES = (
 )
 
 
+CNN_FILTERS = (32, 64, 96, 128, 184)
+"""Filters of the stages of `cnn`."""
+
 _DOWNLOAD_SECONDS = 20
 """How long a download of weights may stand still."""
 
@@ -38,8 +45,69 @@ _CNN_BASELINE_SMALLEST = 22
 """Side of the smallest photo, in pixels, of which three convolutions and poolings leave one."""
 
 
+def compiled_model(
+    config: TrainConfig, num_classes: int, steps: int, precision: str = "float32"
+) -> keras.Model:
+    """Returns the configuration's network ready to train.
+
+    Args:
+        config: What to train.
+        num_classes: Number of logits.
+        steps: Batches of an epoch.
+        precision: What the layers compute in, `float32` or `bfloat16`; weights stay float32.
+    """
+    with _computing_in(precision):
+        model = build_model(
+            config.model,
+            config.image_size,
+            num_classes,
+            config.seed,
+            config.frozen_blocks,
+            config.dropout,
+        )
+    model.compile(
+        keras.optimizers.Adam(_learning_rate(config, steps)),
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=config.label_smoothing
+        ),
+        # Unweighted and unsmoothed, so they compare with validation's.
+        metrics=[
+            "accuracy",
+            keras.metrics.CategoricalCrossentropy("cross_entropy", from_logits=True),
+        ],
+    )
+    return model
+
+
+@contextlib.contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy({"bfloat16": "mixed_bfloat16"}.get(precision, precision))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedule:
+    """The rate of each step; `steps` are those of an epoch."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(1, (config.epochs - 1) * steps),
+        warmup_target=config.learning_rate,
+        warmup_steps=steps,
+    )
+
+
 def build_model(
-    name: str, image_size: int, num_classes: int, seed: int = 0, frozen_blocks: int = 3
+    name: str,
+    image_size: int,
+    num_classes: int,
+    seed: int = 0,
+    frozen_blocks: int = 3,
+    dropout: float = 0.0,
 ) -> keras.Model:
     """Builds a network that has not seen the photos yet.
 
@@ -50,6 +118,7 @@ def build_model(
         seed: Decides the initial weights.
         frozen_blocks: Blocks of efficientnet_lite0 that training leaves as they are, and with them
             the stem: they see edges and textures. Three of them are half of a step's cost.
+        dropout: Share of what the last layer sees that is left out at random while training.
 
     Returns:
         `(n, image_size, image_size, 3) float32` in 0–255 → `(n, num_classes) float32` logits.
@@ -60,7 +129,9 @@ def build_model(
     """
     keras.utils.set_random_seed(seed)
     if name == "cnn_baseline":
-        return _cnn_baseline(image_size, num_classes)
+        return _cnn_baseline(image_size, num_classes, dropout)
+    if name == "cnn":
+        return _with_linear_head(_cnn_trunk(image_size), num_classes, dropout)
     if name in ("efficientnet_lite0", "frozen_features"):
         backbone = efficientnet_lite0_backbone(image_size)
         early = tuple(f"block_{number:02d}" for number in range(1, frozen_blocks + 1))
@@ -68,18 +139,18 @@ def build_model(
             _freeze(backbone, lambda layer: layer.name.startswith(("stem", *early)))
         if name == "frozen_features":
             backbone.trainable = False
-        return _with_linear_head(backbone, num_classes)
+        return _with_linear_head(backbone, num_classes, dropout)
     if name == "efficientnetv2_b0":
         backbone = keras_application(keras.applications.EfficientNetV2B0, image_size)
         # Their statistics are ImageNet's, and batches of 32 estimate none better.
         _freeze(backbone, lambda layer: isinstance(layer, layers.BatchNormalization))
-        return _with_linear_head(backbone, num_classes)
+        return _with_linear_head(backbone, num_classes, dropout)
     raise ConfigError(f"Unknown model {name!r}.")
 
 
 def is_pretrained(name: str) -> bool:
     """Whether a network starts from ImageNet weights, so that its head is fitted first."""
-    return name != "cnn_baseline"
+    return name not in FROM_SCRATCH
 
 
 def keras_application(
@@ -122,16 +193,36 @@ def _freeze(model: keras.Model, which: Callable[[keras.Layer], bool]) -> None:
         layer.trainable = False
 
 
-def _with_linear_head(backbone: keras.Model, num_classes: int) -> keras.Model:
+def _with_linear_head(backbone: keras.Model, num_classes: int, dropout: float) -> keras.Model:
     """Averages the last feature map over its area and maps it linearly to logits."""
     # `features` is what is exported beside the logits, whatever the backbone calls its last layer.
     features = layers.Identity(name=FEATURES)(backbone.output)
-    pooled = layers.GlobalAveragePooling2D(name="embedding")(features)
-    logits = layers.Dense(num_classes, name="logits", dtype="float32")(pooled)
+    # From here on float32, whatever the layers before compute in.
+    x = layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
+    if dropout:
+        x = layers.Dropout(dropout, name="dropout", dtype="float32")(x)
+    logits = layers.Dense(num_classes, name="logits", dtype="float32")(x)
     return keras.Model(backbone.input, logits, name=backbone.name)
 
 
-def _cnn_baseline(image_size: int, num_classes: int) -> keras.Model:
+def _cnn_trunk(image_size: int) -> keras.Model:
+    """Our own network up to its last feature map: pairs of convolutions, pooled in between.
+
+    The first convolution strides: full-size feature maps would be half of a step's cost.
+    """
+    photo = keras.Input((image_size, image_size, 3), name="photo")
+    # In float32: bfloat16 would round the photos to half of their 256 shades.
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="scale", dtype="float32")(photo)
+    x = StandardizedConv2D(CNN_FILTERS[0], 5, strides=2, name="conv_1")(x)
+    for stage, filters in enumerate(CNN_FILTERS[1:], start=2):
+        # Padded, so that photos of any size leave something to pool.
+        x = layers.MaxPooling2D(2, padding="same", name=f"pool_{stage - 1}")(x)
+        x = StandardizedConv2D(filters, 3, name=f"conv_{stage}a")(x)
+        x = StandardizedConv2D(filters, 3, name=f"conv_{stage}b")(x)
+    return keras.Model(photo, x, name="cnn")
+
+
+def _cnn_baseline(image_size: int, num_classes: int, dropout: float) -> keras.Model:
     """The described recipe's network: three convolutions, each pooled, and two dense layers."""
     if image_size < _CNN_BASELINE_SMALLEST:
         raise ConfigError(
@@ -145,6 +236,8 @@ def _cnn_baseline(image_size: int, num_classes: int) -> keras.Model:
         x = layers.MaxPooling2D(2, name=pool)(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(64, activation="relu", name="dense")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="dropout")(x)
     # Logits stay float32 whatever the layers before compute in.
     logits = layers.Dense(num_classes, name="logits", dtype="float32")(x)
     return keras.Model(photo, logits, name="cnn_baseline")
@@ -158,8 +251,8 @@ def with_feature_map(model: keras.Model) -> keras.Model:
 def linear_head(model: keras.Model) -> tuple[keras.Variable, keras.Variable] | None:
     """Returns kernel and bias of a head that sees only the mean feature map, else None."""
     head = model.get_layer("logits")
-    pooled = isinstance(model.layers[-2], layers.GlobalAveragePooling2D)
-    return (head.kernel, head.bias) if pooled else None
+    *_, seen = (layer for layer in model.layers[:-1] if not isinstance(layer, layers.Dropout))
+    return (head.kernel, head.bias) if isinstance(seen, layers.GlobalAveragePooling2D) else None
 
 
 def embedder(model: keras.Model) -> keras.Model:

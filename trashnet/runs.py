@@ -318,7 +318,8 @@ def new_run(
             "classes": list(photos.classes),
             "seed": config.seed,
             "split": config.split,
-            "precision": "float32",
+            # What "auto" comes to is found when the run starts.
+            "precision": None if config.precision == "auto" else config.precision,
             "data": {
                 "name": photos.name,
                 "source": photos.source,

@@ -15,13 +15,12 @@ import keras
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
-from keras.optimizers.schedules import LearningRateSchedule
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from trashnet.audit import audit
 from trashnet.checkpoint import Checkpoint
-from trashnet.config import Environment, TrainConfig
+from trashnet.config import Environment
 from trashnet.data import Photos, open_folder, scan
 from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluate import (
@@ -35,8 +34,9 @@ from trashnet.evaluate import (
 from trashnet.export import check_export, to_litert
 from trashnet.files import Progress, silent, write_atomically, write_json
 from trashnet.index import class_weights, known_groups, load_index
+from trashnet.measure import chosen_precision
 from trashnet.models import (
-    build_model,
+    compiled_model,
     embedder,
     interpolate,
     is_pretrained,
@@ -49,6 +49,7 @@ from trashnet.pipeline import TrainingBatches, decode_photos, plain_batches
 from trashnet.predict import LiteModel
 from trashnet.processes import identity
 from trashnet.runs import Run, check_startable, clear_stop, make_fold
+from trashnet.standardized import deployed
 from trashnet.tracking import MetricsFile, WandbRun
 
 log = logging.getLogger("trashnet")
@@ -92,6 +93,7 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
         with _terminated_as_interrupted(), _turn(run):
             started = time.time()
             run.write_status(state="running")
+            run = _with_precision(run)
             for number, fold in enumerate(run.folds):
                 if not (fold.path / "evaluation.json").exists():
                     make_fold(run, fold)
@@ -152,6 +154,16 @@ def _turn(run: Run) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _with_precision(run: Run) -> Run:
+    """Finds, once in a run's life, what its layers compute in; returns the run that knows it."""
+    config = Run(run.path).config  # as it is on disk: it may have been found since
+    if config["precision"] is None:
+        precision, seconds = chosen_precision(run.train_config, config["data"]["photos"])
+        changed = {"precision": precision, "step_seconds": seconds}
+        write_json(run.path / "config.json", config | changed)
+    return Run(run.path)
 
 
 def _tidy(fold: Run) -> None:
@@ -272,7 +284,7 @@ class _Training:
             weights = np.ones_like(weights)
         batches = TrainingBatches(self.pixels, train_rows, self.labels, weights, config)
         self.model = checkpoint.load() or compiled_model(
-            config, len(self.run.classes), batches.steps
+            config, len(self.run.classes), batches.steps, self.run.config["precision"]
         )
         if is_pretrained(config.model) and not checkpoint.exists:
             self._fit_head(weights)
@@ -385,6 +397,7 @@ class _Training:
         model = checkpoint.best()
         if self.config.interpolation < 1:
             interpolate(checkpoint.pretrained(), model, self.config.interpolation)
+        model = deployed(model)
         write_atomically(self.run.path / "model.keras", model.save)
         self._export(model)
         predictions = self._predict()
@@ -453,37 +466,6 @@ def _linear_map(
     if len(bias) == 1:
         kernel, bias = np.hstack([-kernel / 2, kernel / 2]), np.array([-bias[0] / 2, bias[0] / 2])
     return kernel, bias
-
-
-def compiled_model(config: TrainConfig, num_classes: int, steps: int) -> keras.Model:
-    """Returns the configuration's network ready to train; `steps` are those of an epoch."""
-    model = build_model(
-        config.model, config.image_size, num_classes, config.seed, config.frozen_blocks
-    )
-    model.compile(
-        keras.optimizers.Adam(_learning_rate(config, steps)),
-        keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=config.label_smoothing
-        ),
-        # Unweighted and unsmoothed, so they compare with validation's.
-        metrics=[
-            "accuracy",
-            keras.metrics.CategoricalCrossentropy("cross_entropy", from_logits=True),
-        ],
-    )
-    return model
-
-
-def _learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedule:
-    """The rate of each step; `steps` are those of an epoch."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    return keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(1, (config.epochs - 1) * steps),
-        warmup_target=config.learning_rate,
-        warmup_steps=steps,
-    )
 
 
 def _check_loss(loss: float) -> None:

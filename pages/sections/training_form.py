@@ -27,13 +27,21 @@ PRESETS = {
 
 MODEL_HELP = {
     "cnn_baseline": "The described recipe's network, from scratch.",
+    "cnn": "Our own small network, from scratch: how far convolutions go without ImageNet.",
     "frozen_features": "ImageNet's features as they are, with a linear head.",
     "efficientnet_lite0": "ImageNet's features, fine-tuned: how the released model was made.",
     "efficientnetv2_b0": "Fine-tuned too, larger; downloads its weights, unmeasured here.",
 }
 
 FIRST = ("epochs", "learning_rate", "image_size", "batch_size", "class_weights")
-SCHEDULE = ("schedule", "frozen_blocks", "label_smoothing", "interpolation")
+SCHEDULE = (
+    "schedule",
+    "frozen_blocks",
+    "label_smoothing",
+    "dropout",
+    "interpolation",
+    "precision",
+)
 DATA = ("split", "folds", "fold", "exclude_conflicts", "seed", "tracking")
 
 LABELS = {
