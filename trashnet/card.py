@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trashnet.config import FROM_SCRATCH
+from trashnet.config import FROM_SCRATCH, TrainConfig
 from trashnet.data import trashnet_facts
 from trashnet.files import read_json
 from trashnet.runs import Run
@@ -22,18 +22,25 @@ _PRETRAINED = (
 
 def train_command(run: Run) -> str:
     """Returns the command that trains such a run: its recipe, and what differs from it."""
-    config = run.train_config
+    return command_for(run.train_config, run.is_sample)
+
+
+def command_for(config: TrainConfig, samples: bool = False) -> str:
+    """Returns the command that trains a configuration, on the drawn pictures if `samples`."""
     recipe = config.recipe(config.model).to_dict()
-    words = ["python -m trashnet train", *["--samples"] * run.is_sample, f"--model {config.model}"]
+    words = ["python -m trashnet train", *["--samples"] * samples, f"--model {config.model}"]
     for name, value in config.to_dict().items():
-        option = name.replace("_", "-")
-        if value == recipe[name] or name == "tracking":
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words.append(f"--{option} {value}")
+        if value != recipe[name] and name != "tracking":
+            words.append(option(name, value))
     return " ".join(words)
+
+
+def option(name: str, value: Any) -> str:
+    """Returns a setting as the command line takes it."""
+    words = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{words}" if value else f"--no-{words}"
+    return f"--{words} {value}"
 
 
 def model_card(run: Run, title: str, about: str, made_by: list[str], more: str = "") -> str:
