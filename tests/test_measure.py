@@ -77,6 +77,8 @@ def test_a_run_keeps_what_was_chosen(
     assert run.status().state == "finished"
     kept = Run(run.path).config
     assert kept["precision"] == "bfloat16" and kept["step_seconds"]["float32"] == 1.0
+    told = [row["what"] for row in run.metrics() if row["kind"] == "tick"]
+    assert told[:2] == ["Measuring which precision is faster"] * 2
     assert kept["train_config"]["precision"] == "auto"  # so that it can be started elsewhere too
     assert dtypes(run.path / "model.keras") == {"float32"}
     assert "bfloat16" in dtypes(run.path / "checkpoint" / "best.keras")

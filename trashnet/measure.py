@@ -10,6 +10,7 @@ import psutil
 
 from trashnet.config import TRAIN_SHARE, TrainConfig
 from trashnet.estimate import Cost
+from trashnet.files import Progress, silent
 from trashnet.models import compiled_model
 from trashnet.pipeline import TrainingBatches
 
@@ -39,12 +40,15 @@ def measure(config: TrainConfig) -> Cost:
     return Cost(step, photo, psutil.Process().memory_info().rss)
 
 
-def chosen_precision(config: TrainConfig, photos: int) -> tuple[str, dict[str, float]]:
+def chosen_precision(
+    config: TrainConfig, photos: int, on_progress: Progress = silent
+) -> tuple[str, dict[str, float]]:
     """Returns what the layers of a run shall compute in, and the seconds per step that say so.
 
     Args:
         config: What to train.
         photos: How many photos there are, of which a share is trained on.
+        on_progress: Told of each precision that is measured.
 
     Returns:
         `float32` or `bfloat16`; and the measured seconds of each, none where nothing was measured
@@ -56,7 +60,8 @@ def chosen_precision(config: TrainConfig, photos: int) -> tuple[str, dict[str, f
     if steps < _WORTH_STEPS:
         return "float32", {}
     seconds, losses = {}, {}
-    for precision in _PRECISIONS:
+    for done, precision in enumerate(_PRECISIONS):
+        on_progress(done, len(_PRECISIONS), "Measuring which precision is faster")
         seconds[precision], losses[precision] = _step(config, precision)
     keras.utils.clear_session(free_memory=True)
     log.info("seconds a step: %s", ", ".join(f"{p} {s:.3f}" for p, s in seconds.items()))

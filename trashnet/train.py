@@ -93,7 +93,7 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
         with _terminated_as_interrupted(), _turn(run):
             started = time.time()
             run.write_status(state="running")
-            run = _with_precision(run)
+            run = _with_precision(run, on_progress)
             for number, fold in enumerate(run.folds):
                 if not (fold.path / "evaluation.json").exists():
                     make_fold(run, fold)
@@ -156,11 +156,19 @@ def _turn(run: Run) -> Iterator[None]:
         lock.release()
 
 
-def _with_precision(run: Run) -> Run:
+def _with_precision(run: Run, on_progress: Progress) -> Run:
     """Finds, once in a run's life, what its layers compute in; returns the run that knows it."""
     config = Run(run.path).config  # as it is on disk: it may have been found since
     if config["precision"] is None:
-        precision, seconds = chosen_precision(run.train_config, config["data"]["photos"])
+
+        def tell(done: int, total: int, what: str) -> None:
+            on_progress(done, total, what)
+            with contextlib.closing(MetricsFile(run.path / "metrics.jsonl")) as metrics:
+                metrics.write("tick", what=what, done=done, total=total)
+            if run.stop_requested:
+                raise _Stopped
+
+        precision, seconds = chosen_precision(run.train_config, config["data"]["photos"], tell)
         changed = {"precision": precision, "step_seconds": seconds}
         write_json(run.path / "config.json", config | changed)
     return Run(run.path)

@@ -70,7 +70,9 @@ def _render_state(run: Run) -> None:
         _render_progress(run, tick, rows)
     else:
         epochs = f"epoch {status.epoch} of {config.total_epochs}, " if config.epochs else ""
-        st.caption(f"{status.state}, {epochs}{_duration(status.seconds)}")
+        precision = run.config["precision"]  # none where it never started
+        computed = f", computed in {precision}" if precision else ""
+        st.caption(f"{status.state}, {epochs}{_duration(status.seconds)}{computed}")
     if status.error:
         st.error(status.error, icon=":material/error:")
 
