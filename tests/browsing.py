@@ -201,6 +201,14 @@ def photos(request: pytest.FixtureRequest) -> Photos:
         return request.getfixturevalue("sample_photos")
 
 
+@pytest.fixture
+def known(home: Path, photos: Photos, request: pytest.FixtureRequest) -> Path:
+    """A home for the app in which the photos were read before; a first visit takes a while."""
+    if photos.is_trashnet:
+        shutil.copytree(request.getfixturevalue("real_env").cache, home / "cache")
+    return home
+
+
 def answers_of(run: Run) -> pd.DataFrame:
     """Returns the stored answers: file, split, label, predicted and confidence."""
     table = run.predictions()

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from trashnet.config import Environment
-from trashnet.data import Photos, find_photos, open_folder, use_samples
+from trashnet.data import Photos, find_photos, open_folder, scan, use_samples
 from trashnet.evaluate import evaluate
 from trashnet.runs import Run, list_runs
 from trashnet.samples import draw_sample
@@ -69,23 +70,41 @@ def env(tmp_path: Path) -> Environment:
 
 
 @pytest.fixture(scope="session")
-def sample_photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
-    """The 240 drawn sample pictures; tests must leave them as they are."""
-    return use_samples(Environment(tmp_path_factory.mktemp("samples-home")))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what takes long to make: pytest-xdist's processes share it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    (folder / "shared").mkdir(exist_ok=True)
+    return folder / "shared"
 
 
 @pytest.fixture(scope="session")
-def real_photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+def sample_photos(shared: Path) -> Photos:
+    """The 240 drawn sample pictures; tests must leave them as they are."""
+    with FileLock(shared / "samples.lock"):
+        return use_samples(Environment(shared / "samples-home"))
+
+
+@pytest.fixture(scope="session")
+def real_photos(shared: Path) -> Photos:
     """The real photos: `TRASHNET_DATA`, or what `data --fetch` left in `TRASHNET_HOME`."""
     if _DATA:
-        home = tmp_path_factory.mktemp("photos-home")
-        return find_photos(Environment(home, data=Path(_DATA).resolve()))
+        return find_photos(Environment(shared / "photos-home", data=Path(_DATA).resolve()))
     if _HOME and (fetched := Path(_HOME, "photos", "trashnet")).is_dir():
         return open_folder(fetched.resolve(), "trashnet", "cache")
     missing = "needs TrashNet: set TRASHNET_DATA to dataset-resized.zip or a folder of it"
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def real_env(real_photos: Photos, shared: Path) -> Environment:
+    """A home in which the real photos were read, once for all; tests must not review them."""
+    env = Environment(shared / "real-home", hub_offline=True)
+    with FileLock(shared / "real-home.lock"):
+        scan(real_photos, env.cache)
+    return env
 
 
 def run_command(home: Path, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
@@ -118,25 +137,30 @@ class Training:
 
 
 @pytest.fixture(scope="session")
-def training(sample_photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Training:
+def training(sample_photos: Photos, shared: Path) -> Training:
     """A finished run of one epoch on the sample pictures; tests must leave it as it is."""
-    home = tmp_path_factory.mktemp("training-home")
+    home = shared / "training-home"
     return _train(home, sample_photos, "--epochs", "1", "--image-size", "32")
 
 
 @pytest.fixture(scope="session")
-def frozen(sample_photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Training:
+def frozen(sample_photos: Photos, shared: Path) -> Training:
     """A finished run of a head on frozen features, of the sample pictures, which it knows well."""
-    home = tmp_path_factory.mktemp("frozen-home")
+    home = shared / "frozen-home"
     options = ["--model", "frozen_features", "--image-size", "128", "--split", "random"]
     return _train(home, sample_photos, *options)
 
 
 def _train(home: Path, photos: Photos, *options: str) -> Training:
-    given = ["--data", photos.root, "--tracking", "off", "--json"]
-    code, output, errors = run_command(home, "train", *given, *options)
-    assert code == 0, errors
-    return Training(Environment(home), list_runs(home / "runs")[0], output)
+    """Trains in a home, unless another of the tests' processes has done so."""
+    said = home.with_suffix(".json")
+    with FileLock(home.with_suffix(".lock")):
+        if not said.exists():
+            given = ["--data", photos.root, "--tracking", "off", "--json"]
+            code, output, errors = run_command(home, "train", *given, *options)
+            assert code == 0, errors
+            said.write_text(output)
+    return Training(Environment(home), list_runs(home / "runs")[0], said.read_text())
 
 
 @pytest.fixture

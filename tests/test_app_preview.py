@@ -1,5 +1,6 @@
 """The dataset page's tabs Augmentation, Splits and Publish, through AppTest."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -143,8 +144,11 @@ def test_leaks_of_photos_that_are_not_trashnet(samples: Photos, env: Environment
 
 
 @pytest.mark.photos
-def test_leaks_of_trashnet(real_photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaks_of_trashnet(
+    real_photos: Photos, real_env: Environment, env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRASHNET_DATA", str(real_photos.root))
+    shutil.copytree(real_env.cache, env.cache)
     page = open_tab("Splits")
     assert "9 of 96 leaked test photos (506 tested)" in words(page)
     assert len(pictures(page)) == 18

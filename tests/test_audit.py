@@ -192,8 +192,13 @@ def test_the_shipped_facts_are_what_the_audit_finds(
 
 @pytest.mark.photos
 def test_an_index_file_carries_object_split_and_fold(
-    real_photos: Photos, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+    real_photos: Photos,
+    real_env: Environment,
+    env: Environment,
+    tmp_path: Path,
+    command: Callable[..., tuple[int, str, str]],
 ) -> None:
+    shutil.copytree(real_env.cache, env.cache)
     path = tmp_path / "index.csv"
     code, _, _ = command("data", "--json", "--data", str(real_photos.root), "--index", str(path))
     index = pd.read_csv(path)

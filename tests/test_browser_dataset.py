@@ -4,7 +4,17 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browsing import PHONE, Visit, browser, fits_the_width, home, photos, shown_files, visiting
+from browsing import (
+    PHONE,
+    Visit,
+    browser,
+    fits_the_width,
+    home,
+    known,
+    photos,
+    shown_files,
+    visiting,
+)
 from playwright.sync_api import Browser, expect
 
 from trashnet.config import Environment
@@ -13,7 +23,7 @@ from trashnet.index import load_index
 
 pytestmark = pytest.mark.browser
 
-__all__ = ["browser", "home", "photos"]  # the fixtures these journeys ask for
+__all__ = ["browser", "home", "known", "photos"]  # the fixtures these journeys ask for
 
 AUDIT_SECONDS = 240
 
@@ -89,10 +99,10 @@ def draw_around(visit: Visit, n: int) -> None:
 
 
 def test_photos_are_filtered_opened_excluded_and_taken_back(
-    browser: Browser, home: Path, photos: Photos
+    browser: Browser, known: Path, photos: Photos
 ) -> None:
     size = {"width": 1400, "height": 900}
-    with visiting(browser, home, photos.root, viewport=size) as visit:
+    with visiting(browser, known, photos.root, viewport=size) as visit:
         filter_open_exclude_undo(visit, photos, photos.classes[1])
         if photos.is_trashnet:  # what an audit finds is shipped
             draw_around(visit, len(photos.files))

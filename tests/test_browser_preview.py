@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browsing import Visit, browser, fits_the_width, home, photos, visiting
+from browsing import Visit, browser, fits_the_width, home, known, photos, visiting
 from conftest import Training
 from playwright.sync_api import Browser, expect
 
@@ -12,7 +12,7 @@ from trashnet.data import Photos
 
 pytestmark = pytest.mark.browser
 
-__all__ = ["browser", "home", "photos"]  # the fixtures these journeys ask for
+__all__ = ["browser", "home", "known", "photos"]  # the fixtures these journeys ask for
 
 FIRST_START = 180_000
 """Milliseconds for reading every photo once, and starting TensorFlow, on a machine that is busy."""
@@ -57,9 +57,9 @@ def change_a_strength(visit: Visit) -> None:
     visit.check()
 
 
-def test_a_strength_changes_the_preview(browser: Browser, home: Path, photos: Photos) -> None:
+def test_a_strength_changes_the_preview(browser: Browser, known: Path, photos: Photos) -> None:
     size = {"width": 1400, "height": 900}
-    with visiting(browser, home, photos.root, viewport=size) as visit:
+    with visiting(browser, known, photos.root, viewport=size) as visit:
         change_a_strength(visit)
 
 

@@ -426,7 +426,10 @@ def test_a_finished_run_is_not_trained_again(
 
 
 @pytest.mark.photos
-def test_data_knows_trashnet(real_photos: Photos, command: Callable[..., Any]) -> None:
+def test_data_knows_trashnet(
+    real_photos: Photos, real_env: Environment, env: Environment, command: Callable[..., Any]
+) -> None:
+    shutil.copytree(real_env.cache, env.cache)
     code, output, errors = command(
         "data", "--json", "--split", "authors", TRASHNET_DATA=str(real_photos.root)
     )

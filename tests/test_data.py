@@ -515,9 +515,9 @@ def test_a_photo_deleted_since_the_folder_was_opened_is_named(
 
 
 @pytest.mark.photos
-def test_trashnet_is_counted(real_photos: Photos, env: Environment) -> None:
+def test_trashnet_is_counted(real_photos: Photos, real_env: Environment) -> None:
     assert real_photos.is_trashnet and real_photos.name == "trashnet"
-    scanned = scan(real_photos, env.cache)
+    scanned = scan(real_photos, real_env.cache)
     assert scanned.label.value_counts().to_dict() == TRASHNET and scanned.error.isna().all()
     assert set(zip(scanned.width, scanned.height, strict=True)) == {(512, 384)}
     # Three photos are filed under two labels each, byte for byte.

@@ -332,12 +332,6 @@ def test_photos_that_are_all_alike_are_not_odd() -> None:
 # ---- the real thing ----
 
 
-@pytest.fixture(scope="module")
-def real_env(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """A home in which the real photos are scanned once; tests must not review them."""
-    return Environment(tmp_path_factory.mktemp("real-home"))
-
-
 @pytest.mark.photos
 def test_trashnet_is_divided_as_shipped(real_photos: Photos, real_env: Environment) -> None:
     index = load_index(real_photos, real_env)

@@ -110,9 +110,9 @@ def test_the_card_says_what_matters(sample_photos: Photos, index: pd.DataFrame) 
 @pytest.mark.photos
 @pytest.mark.parametrize("split", ["object", "random", "authors"])
 def test_trashnets_card_says_source_licence_split_and_conflicts(
-    real_photos: Photos, env: Environment, split: str
+    real_photos: Photos, real_env: Environment, split: str
 ) -> None:
-    text = card(real_photos, load_index(real_photos, env, split), 0, "me/mine")
+    text = card(real_photos, load_index(real_photos, real_env, split), 0, "me/mine")
     assert "license: mit" in text and "Gary Thung and Mindy Yang" in text
     assert "`glass/glass115.jpg`: filed under two classes" in text
     assert 'load_dataset("me/mine")' in text
