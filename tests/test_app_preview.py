@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,20 @@ def shown(page: AppTest) -> list[str]:
     return [image.proto.imgs[0].url for image in page.get("image")]
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preview]:
+    """A worker that has loaded TensorFlow."""
+    worker = Preview(Environment(tmp_path_factory.mktemp("preview-home")))
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def warm(started: Preview, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker runs already: one server has one, and these tests are one server's visits."""
+    monkeypatch.setattr("pages.shared.loaders.preview", lambda: started)
+
+
 def test_a_strength_changes_the_variants_and_not_the_original(samples: Photos) -> None:
     page = open_tab("Augmentation")
     assert len(page.error) == 0
@@ -47,7 +62,7 @@ def test_a_strength_changes_the_variants_and_not_the_original(samples: Photos) -
     assert shown(run(page))[1:8] != before[1:8]
 
 
-def test_each_transformation_is_shown_alone(samples: Photos) -> None:
+def test_each_transformation_is_shown_alone(samples: Photos, warm: None) -> None:
     page = open_tab("Augmentation")
     page.segmented_control(key="augment_view").set_value("Each alone")
     run(page)
@@ -56,7 +71,7 @@ def test_each_transformation_is_shown_alone(samples: Photos) -> None:
     assert len(pictures(page)) == 3 * 8
 
 
-def test_without_any_strength_the_page_says_so(samples: Photos) -> None:
+def test_without_any_strength_the_page_says_so(samples: Photos, warm: None) -> None:
     page = open_tab("Augmentation")
     page.pills(key="augment_recipe").set_value("None")
     run(page)
@@ -66,7 +81,7 @@ def test_without_any_strength_the_page_says_so(samples: Photos) -> None:
     assert len(run(page).error) == 0
 
 
-def test_a_name_that_is_no_photo_is_said_and_the_rest_shown(samples: Photos) -> None:
+def test_a_name_that_is_no_photo_is_said_and_the_rest_shown(samples: Photos, warm: None) -> None:
     page = open_tab("Augmentation")
     page.session_state["augment_photos"] = ["glass/glass2.jpg", "../../etc/passwd"]
     run(page)
@@ -78,7 +93,7 @@ def test_a_name_that_is_no_photo_is_said_and_the_rest_shown(samples: Photos) -> 
     assert pictures(page) == [] and any("Choose up to 4" in i.value for i in page.info)
 
 
-def test_the_strengths_go_to_the_training_form(samples: Photos) -> None:
+def test_the_strengths_go_to_the_training_form(samples: Photos, warm: None) -> None:
     page = open_tab("Augmentation")
     page.pills(key="augment_recipe").set_value("Best accuracy")
     run(page)

@@ -447,7 +447,8 @@ def test_data_knows_trashnet(
     "words", [["--exclude"], ["glass/glass1.jpg"], ["glass/glass1.jpg", "--undo"], ["--keep"]]
 )
 def test_half_a_review_decision_is_a_mistake(
-    command: Any, sample_photos: Photos, words: list[str]
+    sample_photos: Photos, words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code, output, errors = command("review", "--data", sample_photos.root, *words)
-    assert (code, output) == (2, "") and "Name a photo together with" in errors
+    assert main(["review", "--data", str(sample_photos.root), *words]) == 2
+    said = capfd.readouterr()
+    assert said.out == "" and "Name a photo together with" in said.err

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT, Command
+from conftest import ROOT
 from PIL import Image
 
+from trashnet.__main__ import main
 from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos, scan
 from trashnet.errors import TrashnetError
@@ -207,10 +208,10 @@ def test_the_worker_ends_with_whoever_started_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("idle", ["0", "-1", "nan", "inf"])
-def test_no_time_to_be_idle_is_refused(command: Command, idle: str) -> None:
-    code, output, errors = command("preview", "--idle", idle)
-    assert code == 2 and output == ""
-    assert errors.strip().endswith("must be from above 0 to 86400.")
+def test_no_time_to_be_idle_is_refused(idle: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["preview", "--idle", idle]) == 2
+    said = capfd.readouterr()
+    assert said.out == "" and said.err.strip().endswith("must be from above 0 to 86400.")
 
 
 def test_asking_for_a_preview_loads_no_tensorflow() -> None:

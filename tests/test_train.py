@@ -923,8 +923,12 @@ def test_class_weights_make_rare_classes_count_more(
 
 @pytest.mark.photos
 def test_the_command_line_trains_and_classifies_real_photos(
-    real_photos: Photos, command: Callable[..., tuple[int, str, str]], env: Environment
+    real_photos: Photos,
+    real_env: Environment,
+    command: Callable[..., tuple[int, str, str]],
+    env: Environment,
 ) -> None:
+    shutil.copytree(real_env.cache, env.cache)
     options = ["--model", "cnn_baseline", "--epochs", "1", "--image-size", "64", "--json"]
     code, out, err = command("train", *options, "--data", real_photos.root, "--tracking", "off")
     assert code == 0, err
