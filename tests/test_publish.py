@@ -1,6 +1,7 @@
 """Publishing the splits: on disk and read back, and on a Hub that is not really there."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Command
+from conftest import Command, Training
 from datasets import DatasetDict, load_dataset, load_from_disk
 
 from trashnet import publish
@@ -22,8 +23,9 @@ from trashnet.publish import card, push, save, zip_saved
 
 
 @pytest.fixture
-def index(sample_photos: Photos, env: Environment) -> pd.DataFrame:
+def index(sample_photos: Photos, training: Training, env: Environment) -> pd.DataFrame:
     """The samples' index after a review: one left out, one relabelled."""
+    shutil.copytree(training.env.cache, env.cache)  # there they were read
     review = review_of(sample_photos, env)
     known = {"files": sample_photos.files, "classes": sample_photos.classes}
     review.decide("glass/glass3.jpg", "exclude", **known)
