@@ -64,6 +64,9 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+_BROKEN = "[...document.images].filter(image => !image.naturalWidth).map(image => image.src)"
+
+
 @dataclass
 class Visit:
     """A browser tab on a server of its own, and everything that went wrong in it."""
@@ -111,6 +114,8 @@ class Visit:
         """Fails with everything the browser complained of."""
         assert self.page.get_by_test_id("stException").all_inner_texts() == []
         assert self.problems == []
+        self.page.wait_for_function("[...document.images].every(image => image.complete)")
+        assert self.page.evaluate(_BROKEN) == []
 
     def listen(self) -> None:
         """Collects errors of the console and requests that leave this machine."""
@@ -118,7 +123,9 @@ class Visit:
         def on_console(message: ConsoleMessage) -> None:
             # A deep link makes Streamlit try its own endpoints below the page's address first.
             source = message.location.get("url", "")
-            if message.type == "error" and "/_stcore/" not in source:
+            # A picture asked for just before a rerun replaced it is gone from the server by then;
+            # `check` looks for pictures that are there and broken.
+            if message.type == "error" and not {"_stcore", "media"} & set(source.split("/")):
                 self.problems.append(f"console: {message.text} ({source})")
 
         def on_request(url: str) -> None:
