@@ -224,8 +224,8 @@ def answers_of(run: Run) -> pd.DataFrame:
     return table.assign(predicted=predicted, confidence=p.max(axis=1))
 
 
-def shown_files(visit: Visit) -> list[str]:
-    """Returns the keys of the photos on the page, all of them loaded.
+def shown_files(visit: Visit, count: int | None = None) -> list[str]:
+    """Returns the keys of the photos on the page, all of them loaded, once there are `count`.
 
     To be called before what replaces them: Streamlit forgets pictures that it no longer shows,
     fetched or not.
@@ -233,6 +233,8 @@ def shown_files(visit: Visit) -> list[str]:
     visit.settle()
     pictures = visit.main.locator("img[alt*='.jpg:']")
     pictures.first.wait_for()
+    if count is not None:  # they come one after the other
+        expect(pictures).to_have_count(count)
     visit.page.wait_for_function(
         "[...document.querySelectorAll('img[alt*=\".jpg:\"]')]"
         ".every(i => i.complete && i.naturalWidth > 0)"

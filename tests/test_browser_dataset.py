@@ -70,7 +70,7 @@ def filter_open_exclude_undo(visit: Visit, photos: Photos, label: str) -> None:
     address = visit.page.url
     visit.page.goto(address)
     visit.settle()
-    assert shown_files(visit) == [file]
+    assert shown_files(visit, 1) == [file]
 
 
 def draw_around(visit: Visit, n: int) -> None:

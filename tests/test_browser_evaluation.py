@@ -66,7 +66,7 @@ def test_a_click_on_the_worst_cell_leads_to_its_photos_and_into_one(
         click_cell(visit, true, predicted)
         what = f"{n} out of fold photos: true {names[0]}, predicted {names[1]}"
         expect(visit.main.get_by_text(what)).to_be_visible()
-        shown = shown_files(visit)
+        shown = shown_files(visit, min(24, n))
         assert shown == cell.file.tolist()[:24]
         captions = visit.main.get_by_text(f"{names[0]} taken for {names[1]}")
         expect(captions).to_have_count(min(24, n))
