@@ -125,7 +125,8 @@ class Visit:
             source = message.location.get("url", "")
             # A picture asked for just before a rerun replaced it is gone from the server by then;
             # `check` looks for pictures that are there and broken.
-            if message.type == "error" and not {"_stcore", "media"} & set(source.split("/")):
+            is_replaced = "/media/" in source and "404" in message.text
+            if message.type == "error" and "/_stcore/" not in source and not is_replaced:
                 self.problems.append(f"console: {message.text} ({source})")
 
         def on_request(url: str) -> None:

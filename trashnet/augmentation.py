@@ -2,7 +2,7 @@
 
 Flips, rotation, zoom, stretch and shift are one projective transform, and brightness, contrast,
 saturation and tint one colour matrix: each photo is resampled once, whatever is switched on, which
-is several times faster than a layer for each (`docs/method.md`).
+is several times faster than a layer for each.
 """
 
 import tensorflow as tf

@@ -117,7 +117,7 @@ def build_model(
         num_classes: Number of logits.
         seed: Decides the initial weights.
         frozen_blocks: Blocks of efficientnet_lite0 that training leaves as they are, and with them
-            the stem: they see edges and textures. Three of them are half of a step's cost.
+            the stem: they see edges and textures. Leaving three of them saves a quarter of a step.
         dropout: Share of what the last layer sees that is left out at random while training.
 
     Returns:
@@ -208,10 +208,10 @@ def _with_linear_head(backbone: keras.Model, num_classes: int, dropout: float) -
 def _cnn_trunk(image_size: int) -> keras.Model:
     """Our own network up to its last feature map: pairs of convolutions, pooled in between.
 
-    The first convolution strides: full-size feature maps would be half of a step's cost.
+    The first convolution strides: maps of the photos' full size would be the largest of all.
     """
     photo = keras.Input((image_size, image_size, 3), name="photo")
-    # In float32: bfloat16 would round the photos to half of their 256 shades.
+    # In float32: bfloat16 would round light shades to whole numbers.
     x = layers.Rescaling(1 / 127.5, offset=-1, name="scale", dtype="float32")(photo)
     x = StandardizedConv2D(CNN_FILTERS[0], 5, strides=2, name="conv_1")(x)
     for stage, filters in enumerate(CNN_FILTERS[1:], start=2):

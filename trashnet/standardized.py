@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, ops
+from numpy.typing import NDArray
 
 _RELU_GAIN = float(np.sqrt(2 / (1 - 1 / np.pi)))
 """Makes up for what ReLU takes from a unit normal's variance."""
@@ -70,6 +71,10 @@ class StandardizedConv2D(layers.Layer):
             dtype="float32",
         )
 
+    def plain_weights(self) -> list[NDArray[np.float32]]:
+        """Returns the weights of `plain`: kernel and bias."""
+        return [ops.convert_to_numpy(w) for w in (self.effective_kernel(), self.bias)]
+
 
 def deployed(model: keras.Model) -> keras.Model:
     """Returns the same network in float32 and of Keras' own layers alone, as it is saved and asked.
@@ -87,10 +92,8 @@ def deployed(model: keras.Model) -> keras.Model:
 
     clone = keras.models.clone_model(model, clone_function=plain)
     for before, after in zip(model.layers, clone.layers, strict=True):
-        weights = before.get_weights()
-        if isinstance(before, StandardizedConv2D):
-            weights = [ops.convert_to_numpy(before.effective_kernel()), weights[-1]]
-        after.set_weights(weights)
+        is_ours = isinstance(before, StandardizedConv2D)
+        after.set_weights(before.plain_weights() if is_ours else before.get_weights())
     return clone
 
 
