@@ -123,9 +123,12 @@ class Visit:
         def on_console(message: ConsoleMessage) -> None:
             # A deep link makes Streamlit try its own endpoints below the page's address first.
             source = message.location.get("url", "")
-            # A picture asked for just before a rerun replaced it is gone from the server by then;
-            # `check` looks for pictures that are there and broken.
-            is_replaced = "/media/" in source and "404" in message.text
+            # A picture asked for just before a rerun replaced it is gone from the server by then:
+            # the browser says so, and then Streamlit. `check` looks for pictures that are there
+            # and broken.
+            is_replaced = ("/media/" in source and "404" in message.text) or (
+                message.text.startswith("Client Error: Image source error")
+            )
             if message.type == "error" and "/_stcore/" not in source and not is_replaced:
                 self.problems.append(f"console: {message.text} ({source})")
 
