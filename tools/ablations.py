@@ -1,0 +1,158 @@
+"""What each part of the recipe is worth: trains its variations and writes their table.
+
+python -m tools.ablations --train    # the variations that no run is of yet, one after the other
+python -m tools.ablations --write    # docs/ablations.json and the table in docs/method.md
+"""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from trashnet.card import command_for, option
+from trashnet.config import TrainConfig, environment
+from trashnet.errors import TrashnetError
+from trashnet.files import write_atomically
+from trashnet.runs import Run, list_runs
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "ablations.json"
+PAGE = ROOT / "docs" / "method.md"
+BEGIN, END = "<!-- ablations: begin -->", "<!-- ablations: end -->"
+
+BASE = dataclasses.replace(TrainConfig.recipe("cnn"), epochs=50, tracking="off")
+
+_NO_MOVES: dict[str, Any] = {"zoom": 0.0, "stretch": 0.0, "shift": 0.0}
+_NO_LIGHT: dict[str, Any] = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "tint": 0.0}
+_NO_FLIPS: dict[str, Any] = {"horizontal_flip": False, "vertical_flip": False}
+_NONE = _NO_MOVES | _NO_LIGHT | _NO_FLIPS | {"rotation": 0.0, "mixup": 0.0}
+
+VARIATIONS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "another seed": {"seed": 1},
+    "a third seed": {"seed": 2},
+    "no augmentation": _NONE,
+    "the promised augmentation: mirrored, ± 15°, ± 20 % light": _NONE
+    | {"horizontal_flip": True, "rotation": 15.0, "brightness": 0.2},
+    "no flips": _NO_FLIPS,
+    "no rotation": {"rotation": 0.0},
+    "no zoom, stretch and shift": _NO_MOVES,
+    "no change of light and colour": _NO_LIGHT,
+    "no mixup": {"mixup": 0.0},
+    "no class weights": {"class_weights": False},
+    "no label smoothing": {"label_smoothing": 0.0},
+    "dropout 0.3": {"dropout": 0.3},
+    "a constant rate": {"schedule": "constant"},
+    "10 epochs": {"epochs": 10},
+    "150 epochs": {"epochs": 150},
+    "photos of 96 pixels": {"image_size": 96},
+    "photos of 128 pixels": {"image_size": 128},
+    "photos of 224 pixels": {"image_size": 224},
+    "float32": {"precision": "float32"},
+}
+"""What is changed in `BASE`, one thing a row."""
+
+
+def configuration(changes: dict[str, Any]) -> TrainConfig:
+    """Returns the settings of a row."""
+    return dataclasses.replace(BASE, **changes)
+
+
+def run_of(config: TrainConfig, runs: list[Run]) -> Run | None:
+    """Returns a finished run of these settings, wherever it was tracked, or None."""
+    for run in runs:
+        if run.is_finished and dataclasses.replace(run.train_config, tracking="off") == config:
+            return run
+    return None
+
+
+def _found(runs: list[Run]) -> dict[str, Run | None]:
+    return {what: run_of(configuration(c), runs) for what, c in VARIATIONS.items()}
+
+
+def row(what: str, run: Run) -> dict[str, Any]:
+    """Returns what a run says of its variation, on its validation photos."""
+    scores, epochs = run.evaluation()["splits"]["validation"], run.epochs()
+    return {
+        "what": what,
+        "options": " ".join(
+            option(name, value)
+            for name, value in VARIATIONS[what].items()
+            if value != getattr(BASE, name)
+        ),
+        "n": scores["n"],
+        "accuracy": scores["accuracy"],
+        "accuracy_interval": scores["accuracy_interval"],
+        "macro_f1": scores["macro_f1"],
+        "recall": {label: s["recall"] for label, s in scores["per_class"].items()},
+        "nll": scores["nll"],
+        "seconds_per_epoch": float(epochs.seconds.median()),
+        "precision": run.config["precision"],
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Returns the rows in Markdown; the options are those added to the base's command."""
+    lines = [
+        "| what is changed | accuracy | macro F1 | NLL | recall of trash | s an epoch | options |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        low, high = (100 * edge for edge in r["accuracy_interval"])
+        options = f"`{r['options']}`" if r["options"] else ""
+        lines.append(
+            f"| {r['what']} | {r['accuracy']:.1%} ({low:.1f}–{high:.1f}) | {r['macro_f1']:.3f} "
+            f"| {r['nll']:.3f} | {r['recall']['trash']:.0%} | {r['seconds_per_epoch']:.1f} "
+            f"| {options} |"
+        )
+    return "\n".join(lines)
+
+
+def train(missing: list[str]) -> None:
+    """Trains variations, each in a process of its own."""
+    for what in missing:
+        print(f"{what}", file=sys.stderr)
+        words = shlex.split(command_for(configuration(VARIATIONS[what])))
+        subprocess.run([sys.executable, *words[1:], "--tracking", "off"], cwd=ROOT, check=True)
+
+
+def write(rows: list[dict[str, Any]]) -> None:
+    """Writes the results and the page's table."""
+    write_atomically(RESULTS, lambda path: path.write_text(json.dumps(rows, indent=1) + "\n"))
+    before, rest = PAGE.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    page = f"{before}{BEGIN}\n{table(rows)}\n{END}{after}"
+    write_atomically(PAGE, lambda path: path.write_text(page))
+
+
+def main() -> int:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", action="store_true", help="train what no run is of yet")
+    parser.add_argument("--write", action="store_true", help="write the table into the docs")
+    arguments = parser.parse_args()
+    folder = environment().runs
+    found = _found(list_runs(folder))
+    if arguments.train:
+        train([what for what, run in found.items() if run is None])
+        found = _found(list_runs(folder))
+    try:
+        rows = [row(what, run) for what, run in found.items() if run is not None]
+    except TrashnetError as error:
+        print(error, file=sys.stderr)
+        return 2
+    missing = [what for what, run in found.items() if run is None]
+    if missing:
+        print(f"No finished run of: {', '.join(missing)}.", file=sys.stderr)
+    if arguments.write:
+        write(rows)
+    print(table(rows))
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
