@@ -187,6 +187,11 @@ def test_batches_are_of_the_size_asked_for() -> None:
     assert source.steps == len(source.epoch(1)) == len(sizes)
 
 
+def test_nothing_holds_up_the_end_of_an_epoch() -> None:
+    # TensorFlow's tuning thread would: it may sleep on for seconds after the last batch.
+    assert batches().epoch(0).options().autotune.enabled is False
+
+
 def test_batches_are_shuffled_across_the_whole_split() -> None:
     photos, _, _ = drawn(batches(**OFF), 0)
     first = photos[:8, 0, 0, 0]

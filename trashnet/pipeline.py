@@ -118,7 +118,12 @@ class TrainingBatches:
         raw = tf.data.Dataset.from_generator(self._batches, output_signature=signature)
         # It costs little, because a batch is made while the network trains on the last one.
         augmented = raw.map(self._augment, num_parallel_calls=2).prefetch(2)
-        return augmented.apply(tf.data.experimental.assert_cardinality(self.steps))
+        exact = augmented.apply(tf.data.experimental.assert_cardinality(self.steps))
+        # Tuning nothing here, its thread would still hold up the end of about every other epoch:
+        # it may miss being called off and sleeps on, 10, 20 or 40 seconds from the epoch's start.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return exact.with_options(options)
 
     @property
     def steps(self) -> int:
