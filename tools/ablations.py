@@ -13,7 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trashnet.card import command_for, option
+from trashnet.compare import mcnemar
 from trashnet.config import TrainConfig, environment
 from trashnet.errors import TrashnetError
 from trashnet.files import write_atomically
@@ -63,18 +66,42 @@ def configuration(changes: dict[str, Any]) -> TrainConfig:
 
 
 def run_of(config: TrainConfig, runs: list[Run]) -> Run | None:
-    """Returns a finished run of these settings, wherever it was tracked, or None."""
+    """Returns a finished run of these settings, or None.
+
+    Wherever it was tracked, and whether or not other folds were trained after it.
+    """
     for run in runs:
-        if run.is_finished and dataclasses.replace(run.train_config, tracking="off") == config:
+        if not run.is_finished:
+            continue
+        if dataclasses.replace(run.train_config, tracking="off", folds=1) == config:
             return run
     return None
+
+
+def right(run: Run) -> dict[str, bool]:
+    """Returns of each validation photo whether the run gets it right."""
+    table = run.predictions()
+    table = table[table.split == "validation"]
+    answers = np.array(run.classes)[np.stack(table.logits.to_numpy()).argmax(axis=1)]
+    return dict(zip(table.file, answers == table.label, strict=True))
+
+
+def p_value(run: Run, base: Run | None) -> float | None:
+    """Returns McNemar's p-value against the base, or None where the photos are others."""
+    if base is None or run.id == base.id:
+        return None
+    ours, theirs = right(run), right(base)
+    if ours.keys() != theirs.keys():
+        return None
+    files = sorted(ours)
+    return mcnemar(*(np.array([answers[file] for file in files]) for answers in (ours, theirs)))
 
 
 def _found(runs: list[Run]) -> dict[str, Run | None]:
     return {what: run_of(configuration(c), runs) for what, c in VARIATIONS.items()}
 
 
-def row(what: str, run: Run) -> dict[str, Any]:
+def row(what: str, run: Run, base: Run | None) -> dict[str, Any]:
     """Returns what a run says of its variation, on its validation photos."""
     scores, epochs = run.evaluation()["splits"]["validation"], run.epochs()
     return {
@@ -87,6 +114,7 @@ def row(what: str, run: Run) -> dict[str, Any]:
         "n": scores["n"],
         "accuracy": scores["accuracy"],
         "accuracy_interval": scores["accuracy_interval"],
+        "p_value": p_value(run, base),
         "macro_f1": scores["macro_f1"],
         "recall": {label: s["recall"] for label, s in scores["per_class"].items()},
         "nll": scores["nll"],
@@ -98,16 +126,17 @@ def row(what: str, run: Run) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Returns the rows in Markdown; the options are those added to the base's command."""
     lines = [
-        "| what is changed | accuracy | macro F1 | NLL | recall of trash | s an epoch | options |",
-        "|---|---|---|---|---|---|---|",
+        "| what is changed | accuracy | p | macro F1 | NLL | trash recall | s an epoch | options |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         low, high = (100 * edge for edge in r["accuracy_interval"])
         options = f"`{r['options']}`" if r["options"] else ""
+        p = "–" if r["p_value"] is None else f"{r['p_value']:.2g}"
         lines.append(
-            f"| {r['what']} | {r['accuracy']:.1%} ({low:.1f}–{high:.1f}) | {r['macro_f1']:.3f} "
-            f"| {r['nll']:.3f} | {r['recall']['trash']:.0%} | {r['seconds_per_epoch']:.1f} "
-            f"| {options} |"
+            f"| {r['what']} | {r['accuracy']:.1%} ({low:.1f}–{high:.1f}) | {p} "
+            f"| {r['macro_f1']:.3f} | {r['nll']:.3f} | {r['recall']['trash']:.0%} "
+            f"| {r['seconds_per_epoch']:.1f} | {options} |"
         )
     return "\n".join(lines)
 
@@ -141,7 +170,8 @@ def main() -> int:
         train([what for what, run in found.items() if run is None])
         found = _found(list_runs(folder))
     try:
-        rows = [row(what, run) for what, run in found.items() if run is not None]
+        base = found["as it is"]
+        rows = [row(what, run, base) for what, run in found.items() if run is not None]
     except TrashnetError as error:
         print(error, file=sys.stderr)
         return 2

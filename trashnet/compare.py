@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trashnet.errors import RunError
 from trashnet.runs import Run
@@ -51,9 +52,6 @@ class Comparison:
 def compare(one: Run, two: Run) -> Comparison:
     """Compares two finished runs on the test photos they share.
 
-    Source: McNemar, "Note on the sampling error of the difference between correlated proportions
-    or percentages" (1947), in its exact form.
-
     Raises:
         RunError: They share no test photo, or know different classes.
     """
@@ -64,13 +62,26 @@ def compare(one: Run, two: Run) -> Comparison:
         raise RunError(f"The runs {one.id} and {two.id} share no test photo; their splits differ.")
     table = table.rename(columns={"answer_one": "one", "answer_two": "two"})
     table["one_right"], table["two_right"] = table.one == table.label, table.two == table.label
-    first = int((table.one_right & ~table.two_right).sum())
-    second = int((~table.one_right & table.two_right).sum())
-    discordant = first + second
+    p_value = mcnemar(table.one_right.to_numpy(), table.two_right.to_numpy())
+    return Comparison(table, p_value, (one.id, two.id))
+
+
+def mcnemar(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
+    """Returns how often chance alone would split the photos only one gets right as unevenly.
+
+    Source: McNemar, "Note on the sampling error of the difference between correlated proportions
+    or percentages" (1947), in its exact form.
+
+    Args:
+        one: Whether the first is right, photo by photo.
+        two: The same of the second.
+    """
+    first, second = int((one & ~two).sum()), int((~one & two).sum())
+    if first == second:
+        return 1.0
     from scipy.stats import binomtest  # as in `trashnet.evaluate`
 
-    p_value = float(binomtest(first, discordant).pvalue) if discordant else 1.0
-    return Comparison(table, p_value, (one.id, two.id))
+    return float(binomtest(first, first + second).pvalue)
 
 
 def _answers(run: Run) -> pd.DataFrame:

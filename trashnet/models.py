@@ -35,7 +35,7 @@ EFFICIENTNET_LITE0_STAGES = (
 )
 
 
-CNN_FILTERS = (32, 64, 96, 128, 184)
+CNN_FILTERS = (32, 48, 96, 128, 192)
 """Filters of the stages of `cnn`."""
 
 _DOWNLOAD_SECONDS = 20
@@ -208,7 +208,8 @@ def _with_linear_head(backbone: keras.Model, num_classes: int, dropout: float) -
 def _cnn_trunk(image_size: int) -> keras.Model:
     """Our own network up to its last feature map: pairs of convolutions, pooled in between.
 
-    The first convolution strides: maps of the photos' full size would be the largest of all.
+    The first convolution strides: maps of the photos' full size would be the largest of all. The
+    second of each pair adds to what the first found instead of replacing it (He et al. 2016).
     """
     photo = keras.Input((image_size, image_size, 3), name="photo")
     # In float32: bfloat16 would round light shades to whole numbers.
@@ -218,7 +219,10 @@ def _cnn_trunk(image_size: int) -> keras.Model:
         # Padded, so that photos of any size leave something to pool.
         x = layers.MaxPooling2D(2, padding="same", name=f"pool_{stage - 1}")(x)
         x = StandardizedConv2D(filters, 3, name=f"conv_{stage}a")(x)
-        x = StandardizedConv2D(filters, 3, name=f"conv_{stage}b")(x)
+        y = StandardizedConv2D(filters, 3, name=f"conv_{stage}b")(x)
+        x = layers.Add(name=f"add_{stage}")([x, y])
+        # A sum of two is twice as variable as each; the next layer is to see what this one saw.
+        x = layers.Rescaling(0.5**0.5, name=f"scale_{stage}")(x)
     return keras.Model(photo, x, name="cnn")
 
 
