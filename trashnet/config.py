@@ -40,7 +40,8 @@ _FINE_TUNING = _STRONG | {"epochs": 10, "learning_rate": 2e-4}
 
 RECIPES: dict[str, dict[str, Any]] = {
     "cnn_baseline": {},
-    "cnn": _STRONG | {"epochs": 150, "image_size": 160},
+    "cnn": _STRONG
+    | {"epochs": 150, "image_size": 128, "rotation": 180.0, "zoom": 0.5, "stretch": 0.3},
     # The head is fitted, not trained: there are no epochs and nothing is augmented.
     "frozen_features": {"epochs": 0, "horizontal_flip": False, "brightness": 0.0, "rotation": 0.0},
     "efficientnet_lite0": _FINE_TUNING,
