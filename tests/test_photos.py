@@ -14,7 +14,7 @@ from PIL import Image
 
 from trashnet import photos
 from trashnet.errors import PhotoError
-from trashnet.photos import inside, load_photo, thumbnail
+from trashnet.photos import as_png, inside, load_photo, photo_facts, thumbnail
 from trashnet.samples import draw_sample
 
 
@@ -272,3 +272,27 @@ def test_no_key_leads_out_of_the_folder(file: str, tmp_path: Path) -> None:
 
 def test_a_key_is_a_photo_in_the_folder(tmp_path: Path) -> None:
     assert inside(tmp_path, "glass/a..b.jpg") == tmp_path / "glass" / "a..b.jpg"
+
+
+def test_saturation_is_the_mean_of_hsv() -> None:
+    grey = np.full((60, 256, 3), 90, np.uint8)
+    half = grey.copy()
+    half[:, :128] = (0, 40, 80)
+    half[:, 128:] = (100, 75, 50)
+    for picture, expected in ((grey, 0), (grey * (1, 0, 0), 1), (half, 0.75), (0 * grey, 0)):
+        facts = photo_facts(as_png(picture.astype(np.uint8)))
+        assert facts["saturation"] == expected
+
+
+def test_facts_are_of_the_upright_photo_at_its_own_size() -> None:
+    photo, turned = scene(300, 200), Image.Exif()
+    turned[0x0112] = 6
+    facts = photo_facts(encoded(photo))
+    assert (facts["width"], facts["height"]) == (300, 200)
+    assert facts["brightness"] == pytest.approx(
+        np.asarray(photo.convert("L")).mean() / 255, abs=0.01
+    )
+    facts = photo_facts(encoded(photo, "JPEG", exif=turned))
+    assert (facts["width"], facts["height"]) == (200, 300)
+    with pytest.raises(PhotoError, match="damaged"):
+        photo_facts(encoded(photo)[:2000])

@@ -16,7 +16,7 @@ from trashnet.archive import extract_pictures, is_picture_name, is_visible
 from trashnet.config import Environment
 from trashnet.errors import DataError, PhotoError
 from trashnet.files import Progress, digest, parallel, silent, temporary_folder, write_atomically
-from trashnet.photos import QUALITIES, load_photo, photo_quality
+from trashnet.photos import QUALITIES, photo_facts
 from trashnet.samples import SAMPLE_CLASSES, is_sample_folder, write_samples
 
 HUB_REPO = "garythung/trashnet"
@@ -276,7 +276,7 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
 
     Returns:
         One row a photo, in the order of `photos.files`: file, label, width, height, bytes,
-        mtime (ns), sha256, the qualities of `photo_quality`, and error (None, or the sentence that
+        mtime (ns), sha256, the qualities of `photo_facts`, and error (None, or the sentence that
         says why it cannot be read).
 
     Raises:
@@ -351,8 +351,6 @@ def _read_facts(path: Path) -> dict[str, Any]:
         return {"error": f"{path.name} cannot be opened ({error.strerror}); check its rights."}
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        photo = load_photo(content)
+        return {"sha256": sha256, **photo_facts(content)}
     except PhotoError as error:
         return {"sha256": sha256, "error": str(error)}
-    height, width = photo.shape[:2]
-    return {"width": width, "height": height, "sha256": sha256, **photo_quality(photo)}
