@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy.special import softmax
 from sklearn.metrics import accuracy_score, classification_report, f1_score, log_loss
 
 from trashnet.errors import RunError
@@ -168,6 +169,7 @@ def test_the_interval_is_wilsons(counts: tuple[int, int]) -> None:
 def test_a_temperature_makes_answers_less_sure_and_changes_none() -> None:
     logits, _ = simulated(50)
     plain, cooled = probabilities(logits), probabilities(logits, 3.0)
+    assert (cooled == softmax(logits.astype(float) / 3.0, axis=-1)).all()
     assert (plain.argmax(axis=1) == cooled.argmax(axis=1)).all()
     assert (cooled.max(axis=1) < plain.max(axis=1)).all()
     assert plain.sum(axis=1) == pytest.approx(1)
