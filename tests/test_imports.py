@@ -49,6 +49,7 @@ LAYERS = [
         "predict",
         "augmentation",
         "pipeline",
+        "devices",
         "standardized",
         "models",
         "tracking",
@@ -87,7 +88,7 @@ OWNERS = {
     "wandb": {"tracking"},
     "huggingface_hub": {"data", "hub", "publish"},
     "plotly": {"figures"},
-    "tensorflow": {"augmentation", "pipeline", "export"},
+    "tensorflow": {"augmentation", "pipeline", "devices", "export"},
     "keras": {"standardized", "models", "measure", "checkpoint", "export", "formats", "train"},
 }
 """The modules of the package that may import what is heavy, optional or another's job."""
@@ -95,6 +96,7 @@ OWNERS = {
 TENSORFLOW_MODULES = {
     "augmentation",
     "pipeline",
+    "devices",
     "standardized",
     "models",
     "checkpoint",

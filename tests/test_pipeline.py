@@ -134,12 +134,12 @@ LABELS = np.arange(N) % 6
 WEIGHTS = np.array([1, 2, 3, 4, 5, 6], np.float32) / 4
 
 
-def batches(seed: int = 0, **settings: object) -> TrainingBatches:
+def batches(seed: int = 0, parts: int = 1, **settings: object) -> TrainingBatches:
     """Batches of the even rows of 90 pictures; picture i is a plain grey of 2 × i + 20."""
     grey = np.arange(N, dtype=np.uint8)[:, None, None, None] * 2 + 20
     pixels = np.broadcast_to(grey, (N, SIZE, SIZE, 3))
     config = TrainConfig(**{"batch_size": 8, **settings}, seed=seed)
-    return TrainingBatches(pixels, TRAIN, LABELS, WEIGHTS, config)
+    return TrainingBatches(pixels, TRAIN, LABELS, WEIGHTS, config, parts)
 
 
 def alike(seed: int = 0, **settings: object) -> TrainingBatches:
@@ -190,6 +190,21 @@ def test_batches_are_of_the_size_asked_for() -> None:
 def test_nothing_holds_up_the_end_of_an_epoch() -> None:
     # TensorFlow's tuning thread would: it may sleep on for seconds after the last batch.
     assert batches().epoch(0).options().autotune.enabled is False
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"), [(2, [8, 8, 8, 8, 8, 4]), (4, [8, 8, 8, 8, 8, 4]), (8, [8] * 5)]
+)
+def test_batches_divide_into_equal_parts(parts: int, expected: list[int]) -> None:
+    source = batches(parts=parts, **OFF)
+    left_out = set()
+    for epoch in range(12):
+        photos, labels, _ = drawn(source, epoch)
+        assert len(labels) == sum(expected)
+        left_out |= set(TRAIN) - set(((photos[:, 0, 0, 0] - 20) / 2).astype(int))
+    assert [len(labels) for _, labels, _ in source.epoch(0)] == expected
+    assert source.steps == len(source.epoch(0)) == len(expected)
+    assert len(left_out) > 6  # others in each epoch
 
 
 def test_batches_are_shuffled_across_the_whole_split() -> None:

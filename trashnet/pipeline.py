@@ -92,6 +92,8 @@ class TrainingBatches:
         labels: `(n,)` class numbers.
         weights: `(classes,)` weight of each class in the loss, which also counts the classes.
         config: Batch size, seed and augmentation strengths.
+        parts: Devices among which each batch is divided. Every part has the same number of photos,
+            so up to `parts` - 1 photos, others in each epoch, are left out of its last batch.
     """
 
     def __init__(
@@ -101,9 +103,11 @@ class TrainingBatches:
         labels: NDArray[np.int64],
         weights: NDArray[np.float32],
         config: TrainConfig,
+        parts: int = 1,
     ) -> None:
         self._pixels, self._rows, self._labels = pixels, rows, labels
         self._weights, self._config = weights, config
+        self._used = len(rows) - len(rows) % config.batch_size % parts
         self._epoch = 0
 
     @cached_property
@@ -128,7 +132,7 @@ class TrainingBatches:
     @property
     def steps(self) -> int:
         """Batches per epoch; the last one may be smaller."""
-        return -(-len(self._rows) // self._config.batch_size)
+        return -(-self._used // self._config.batch_size)
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """Returns epoch `number` (from 0) as batches of photos, one-hot labels and weights.
@@ -145,7 +149,7 @@ class TrainingBatches:
 
     def _batches(self) -> Iterator[tuple[np.ndarray, ...]]:
         draws = np.random.default_rng((self._config.seed, self._epoch))
-        order = draws.permutation(self._rows)
+        order = draws.permutation(self._rows)[: self._used]
         for start in range(0, len(order), self._config.batch_size):
             # Sorted within the batch: the photos are read from one file on disk.
             batch = np.sort(order[start : start + self._config.batch_size])

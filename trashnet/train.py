@@ -22,6 +22,7 @@ from trashnet.audit import audit
 from trashnet.checkpoint import Checkpoint
 from trashnet.config import Environment
 from trashnet.data import Photos, open_folder, scan
+from trashnet.devices import strategy
 from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluate import (
     answers,
@@ -290,10 +291,15 @@ class _Training:
         weights = class_weights(self.index.label.iloc[train_rows], self.run.classes)
         if not config.class_weights:
             weights = np.ones_like(weights)
-        batches = TrainingBatches(self.pixels, train_rows, self.labels, weights, config)
-        self.model = checkpoint.load() or compiled_model(
-            config, len(self.run.classes), batches.steps, self.run.config["precision"]
-        )
+        devices = strategy(config.batch_size)
+        parts = devices.num_replicas_in_sync
+        batches = TrainingBatches(self.pixels, train_rows, self.labels, weights, config, parts)
+        with devices.scope():
+            self.model = checkpoint.load() or compiled_model(
+                config, len(self.run.classes), batches.steps, self.run.config["precision"]
+            )
+        # The same layers on one device: of several, each would answer a batch as a whole.
+        self.answering = keras.Model(self.model.input, self.model.output)
         if is_pretrained(config.model) and not checkpoint.exists:
             self._fit_head(weights)
             scores = self._validate(validation_rows)
@@ -387,7 +393,7 @@ class _Training:
 
     def _validate(self, rows: NDArray[np.int64]) -> dict[str, Any]:
         batches = plain_batches(self.pixels, rows, self.config.batch_size)
-        logits = np.concatenate([self.model.predict_on_batch(batch) for batch in batches])
+        logits = np.concatenate([self.answering.predict_on_batch(batch) for batch in batches])
         scores = report(logits, self.labels[rows], self.run.classes)
         return {
             "val_loss": scores["nll"],
