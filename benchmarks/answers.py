@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks.measuring import Row, by_turns, fresh_process, row
 from trashnet.batch import classify_each
+from trashnet.formats import export_run
 from trashnet.photos import load_photo
 from trashnet.predict import Classifier, LiteModel
 from trashnet.runs import RELEASED, Run
@@ -35,6 +36,7 @@ model.predict(np.asarray(photo, np.float32)[None], verbose=0)
 
 def measure(quick: bool) -> list[Row]:
     """Returns the rows about answering."""
+    import onnxruntime
     import tensorflow as tf
 
     from trashnet.models import build_model
@@ -55,14 +57,18 @@ def measure(quick: bool) -> list[Row]:
         pixels = load_photo(paths[0], config.image_size)
         batch = pixels[None].astype(np.float32)
         tensor = tf.constant(batch)
-        ours, predict, call = by_turns(
+        export_run(run, "onnx", folder / "onnx")
+        onnx = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx")
+        ours, level, predict, call = by_turns(
             repeats,
             lambda: lite(pixels),
+            lambda: onnx.run(["logits", "features"], {"photos": batch}),
             lambda: model.predict(batch, verbose=0),
             lambda: np.asarray(model(tensor, training=False)),
         )
         title = "One photo through the network"
         rows.append(row(title, 1000 * ours, 1000 * predict, "ms", "keras.Model.predict", 5))
+        rows.append(row(title, 1000 * ours, 1000 * level, "ms", "ONNX Runtime", 1))
         rows.append(row(title, 1000 * ours, 1000 * call, "ms", "model(x)"))
 
         classifier, content = Classifier(run), paths[0].read_bytes()

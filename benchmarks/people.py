@@ -1,28 +1,21 @@
 """People at once: visitors who send photos to the real server over its web socket."""
 
 import io
-import os
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
-from benchmarks.measuring import ROOT, Row, row
+from benchmarks.measuring import Row, row
+from benchmarks.serving import SECONDS, memory_of, serving
 from trashnet.samples import SAMPLE_CLASSES, draw_sample
-
-_SECONDS = 120
 
 
 class Visitor:
@@ -36,7 +29,7 @@ class Visitor:
                 f"ws://127.0.0.1:{port}/_stcore/stream",
                 subprotocols=["streamlit"],
                 max_size=None,
-                open_timeout=_SECONDS,
+                open_timeout=SECONDS,
             )
         )
         self._session = self._uploader = ""
@@ -75,7 +68,7 @@ class Visitor:
         body += f"\r\n--{boundary}--\r\n".encode()
         kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         request = urllib.request.Request(self._http + url, body, kind, method="PUT")
-        with urllib.request.urlopen(request, timeout=_SECONDS):
+        with urllib.request.urlopen(request, timeout=SECONDS):
             pass
 
     def _run(self) -> bool:
@@ -107,44 +100,12 @@ class Visitor:
 
     def _receive(self) -> ForwardMsg:
         reply = ForwardMsg()
-        reply.ParseFromString(self._socket.recv(timeout=_SECONDS))
+        reply.ParseFromString(self._socket.recv(timeout=SECONDS))
         return reply
-
-
-@contextmanager
-def serving() -> Iterator[tuple[int, int]]:
-    """Starts the app in an empty home; yields its port and process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
-    options += ["--server.fileWatcherType=none", "--server.enableXsrfProtection=false"]
-    with tempfile.TemporaryDirectory() as home:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", *options],
-            cwd=ROOT,
-            env={**os.environ, "TRASHNET_HOME": home, "TRASHNET_DATA": ""},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            end = time.monotonic() + _SECONDS
-            while time.monotonic() < end:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5)
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            yield port, server.pid
-        finally:
-            server.terminate()
-            server.wait(30)
 
 
 def measure(quick: bool) -> list[Row]:
     """Returns the rows about one visitor and twenty; the alternative is one after the other."""
-    import psutil
-
     photos = []
     for label in SAMPLE_CLASSES:
         file = io.BytesIO()
@@ -154,7 +115,7 @@ def measure(quick: bool) -> list[Row]:
     with serving() as (port, process):
         alone = _times(port, 1, each * len(photos), photos)
         together = _times(port, 20, each, photos)
-        memory = psutil.Process(process).memory_info().rss / 1e6
+        memory = memory_of(process)
     rows = []
     for name, share in (("median", 50), ("95th percentile", 95)):
         one, twenty = (statistics.quantiles(t, n=100)[share - 1] for t in (alone, together))
@@ -172,7 +133,7 @@ def _times(port: int, people: int, each: int, photos: list[bytes]) -> list[float
 
     def visit(visitor: Visitor) -> list[float]:
         visitor.send(photos[0])  # the first one loads the model
-        ready.wait(_SECONDS)
+        ready.wait(SECONDS)
         return [visitor.send(photos[n % len(photos)]) for n in range(each)]
 
     with ThreadPoolExecutor(people) as pool:

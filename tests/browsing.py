@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 from playwright.sync_api import Error as PlaywrightError
 
+from benchmarks.serving import chromium
 from trashnet.data import Photos
 from trashnet.evaluate import probabilities
 from trashnet.runs import Run, list_runs
@@ -30,15 +31,6 @@ from trashnet.runs import Run, list_runs
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("Home", "Dataset", "Training", "Evaluation", "Classify")
 PHONE = {"width": 390, "height": 844}
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SERVER_SECONDS = 60
 PAGE_SECONDS = 45
 TRAINING_SECONDS = 240
@@ -49,19 +41,16 @@ expect.set_options(timeout=1000 * PAGE_SECONDS)
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium: the system's own, else Playwright's."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    with sync_playwright() as playwright:
+    with contextlib.ExitStack() as until_end:
         try:
-            chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+            opened = until_end.enter_context(chromium())
         except PlaywrightError as error:
             reason = str(error).splitlines()[0]
             said = f"No Chromium could be started ({reason}); run 'apt install chromium'."
             if os.environ.get("CI"):
                 pytest.fail(said)
             pytest.skip(said)
-        yield chromium
-        chromium.close()
+        yield opened
 
 
 _BROKEN = "[...document.images].filter(image => !image.naturalWidth).map(image => image.src)"
