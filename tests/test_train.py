@@ -33,7 +33,7 @@ from trashnet.evaluate import evaluate, probabilities, report
 from trashnet.files import Progress, read_json, write_json
 from trashnet.photos import load_photo
 from trashnet.predict import Classifier, LiteModel
-from trashnet.runs import Run, Status
+from trashnet.runs import Run, Status, turn_file
 from trashnet.train import train_and_evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -858,7 +858,7 @@ def test_a_run_waits_for_its_turn_and_can_be_stopped_waiting(
     home: Environment, make_run: Callable[..., Run]
 ) -> None:
     run = make_run(epochs=1)
-    with FileLock(home.runs / ".train.lock"):
+    with FileLock(home.runs / turn_file()):
         thread = threading.Thread(target=train_and_evaluate, args=(run, home))
         thread.start()
         wait_until(lambda: run.status().pid == os.getpid())
@@ -875,7 +875,7 @@ def test_a_waiting_run_starts_when_the_other_ends(
     home: Environment, make_run: Callable[..., Run]
 ) -> None:
     run = make_run(epochs=1)
-    with FileLock(home.runs / ".train.lock"):
+    with FileLock(home.runs / turn_file()):
         thread = threading.Thread(target=train_and_evaluate, args=(run, home))
         thread.start()
         wait_until(lambda: run.status().pid == os.getpid())

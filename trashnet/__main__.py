@@ -1,5 +1,5 @@
 """Command line: `python -m trashnet data|audit|review|preview|train|resume|stop|runs|evaluate|
-robustness|estimate|classify|export|push|pull|deploy`.
+robustness|estimate|classify|sweep|export|push|pull|deploy`.
 
 With `--json`, stdout is exactly one JSON document and everything else goes to stderr. A mistake
 of the person is one sentence on stderr and exit code 2.
@@ -23,6 +23,7 @@ from trashnet.config import (
     absolute,
     choices,
     environment,
+    quiet_ray,
     quiet_tensorflow,
     secret,
 )
@@ -285,12 +286,56 @@ def _robustness(options: argparse.Namespace, env: Environment) -> dict[str, Any]
         return measure_and_store(run, photos.root, options.split, on_progress)
 
 
-def _classify(options: argparse.Namespace, env: Environment) -> Iterator[dict[str, Any]]:
-    from trashnet.batch import as_row, classify_each, named_photos
-
+def _classify(
+    options: argparse.Namespace, env: Environment
+) -> Iterator[dict[str, Any]] | dict[str, Any]:
+    if options.engine not in ("local", "ray"):
+        raise ConfigError(f"--engine is {options.engine!r}; it must be local or ray.")
+    of_ray = [name for name in ("output", "address", "workers") if getattr(options, name)]
+    if options.engine == "local" and of_ray:
+        raise ConfigError(f"--{of_ray[0]} goes with --engine ray only.")
     run = _chosen_run(options.run, env)
     drawn = ", which was trained on drawn sample pictures" if run.is_sample else ""
     logging.info("answered by %s%s", run.id, drawn)
+    return _classify_here(options, run) if options.engine == "local" else _scale(options, run)
+
+
+def _scale(options: argparse.Namespace, run: runs.Run) -> dict[str, Any]:
+    if len(options.photo) != 1 or not options.output:
+        raise ConfigError("--engine ray takes one folder or address of photos, and --output DIR.")
+    if options.workers is not None and options.workers < 1:
+        raise ConfigError(f"--workers is {options.workers}; it must be at least 1.")
+    with _ray_installed(), printing.progress_bar() as on_progress:
+        from trashnet.scale import classify
+
+        return classify(
+            run,
+            options.photo[0],
+            options.output,
+            options.flips,
+            options.address,
+            options.workers,
+            on_progress,
+        )
+
+
+@contextlib.contextmanager
+def _ray_installed() -> Iterator[None]:
+    quiet_ray()
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise ConfigError(
+            "--engine ray needs Ray, which is not installed: 'pip install -r "
+            "requirements-scale.txt'."
+        ) from error
+
+
+def _classify_here(options: argparse.Namespace, run: runs.Run) -> Iterator[dict[str, Any]]:
+    from trashnet.batch import as_row, classify_each, named_photos
+
     photos = named_photos(options.photo, sys.stdin.buffer)
     rows = (as_row(*named) for named in classify_each(run, photos, options.flips))
     failed = []
@@ -303,6 +348,19 @@ def _classify(options: argparse.Namespace, env: Environment) -> Iterator[dict[st
         nothing = f"There are no pictures in {', '.join(options.photo)}."
         raise PhotoError(failed[0]["error"] if failed else nothing)
     yield from rows
+
+
+def _sweep(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    if options.engine != "ray":
+        raise ConfigError(f"--engine is {options.engine!r}; it must be ray.")
+    with _ray_installed(), printing.progress_bar() as on_progress:
+        from trashnet.sweep import read_plan, sweep
+
+        plan = read_plan(Path(options.config))
+        photos = find_photos(env, on_progress)
+        index.check_splittable(photos, env, plan.config, on_progress)
+        decisions = index.review_of(photos, env).latest()
+        return sweep(plan, env, photos, decisions, options.address, on_progress)
 
 
 def _export(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
@@ -467,6 +525,18 @@ def _parser() -> argparse.ArgumentParser:
         help="answer with the mean of photo and mirror image (twice the time)",
     )
     classify.add_argument("--run", metavar="RUN", help="run to answer with (default: the latest)")
+    help = "local, or ray: answer one folder, Parquet file or address of photos on many machines"
+    classify.add_argument("--engine", default="local", metavar="local|ray", help=help)
+    help = "folder or address that gets the answers as Parquet (Ray)"
+    classify.add_argument("--output", metavar="DIR", help=help)
+    help = "models at work at once (Ray; default: one a core)"
+    classify.add_argument("--workers", type=int, metavar="N", help=help)
+    sweep = add("sweep", _sweep, printing.show_sweep, "search settings on a Ray cluster")
+    sweep.add_argument("config", metavar="CONFIG", help="JSON of settings and what to search")
+    sweep.add_argument("--engine", default="ray", metavar="ray", help="ray")
+    for command in (classify, sweep):
+        help = "of a Ray cluster, or auto (default: this machine alone)"
+        command.add_argument("--address", metavar="ADDRESS", help=help)
     export = add("export", _export, printing.show_export, "take a run's model elsewhere")
     export.add_argument("run", metavar="RUN", help="run id, directory, or released")
     export.add_argument("--format", default="litert", help="litert, keras or onnx")

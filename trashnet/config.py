@@ -327,6 +327,12 @@ def quiet_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def quiet_ray() -> None:
+    """Keeps Ray from reporting its use to its makers and from announcing its next versions."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
 def _netrc_has_wandb() -> bool:
     """`wandb login` stores the key in the netrc file."""
     path = absolute(os.environ.get("NETRC", "~/.netrc"))

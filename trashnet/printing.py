@@ -151,8 +151,16 @@ def show_runs(result: list[dict[str, Any]]) -> None:
         )
 
 
-def show_answers(result: Iterable[dict[str, Any]]) -> None:
-    """Prints one line a photo, as the answers come."""
+def show_answers(result: Iterable[dict[str, Any]] | dict[str, Any]) -> None:
+    """Prints one line a photo, as the answers come; of answers in files, how many there are."""
+    if isinstance(result, dict):
+        before = f", {result['before']} before" if result["before"] else ""
+        print(
+            f"{result['answered']} of {result['photos']} photos answered{before}, "
+            f"{result['failed']} failed, in {result['output']} "
+            f"({result['photos_per_second']} photos/s)"
+        )
+        return
     for answer in result:
         if "error" in answer:
             line = f"{answer['file']}: {answer['error']}"
@@ -160,6 +168,21 @@ def show_answers(result: Iterable[dict[str, Any]]) -> None:
             unsure = "" if answer["sure"] else "  (not sure)"
             line = f"{answer['file']}: {answer['label']} {answer['confidence']:.1%}{unsure}"
         print(line, flush=True)
+
+
+def show_sweep(result: dict[str, Any]) -> None:
+    """Prints one line a trial, the best first."""
+    for trial in result["trials"]:
+        score = trial["validation_accuracy"]
+        said = "–" if score is None else f"{score:.1%}"
+        searched = "  ".join(
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in trial["settings"].items()
+        )
+        print(
+            f"{trial['run']:36} {trial['state']:9} epoch {trial['epoch']:3} {said:>7}  {searched}"
+        )
+    print(f"best on validation, n = {result['n']}: {result['best'] or 'none'}")
 
 
 def show_export(result: dict[str, Any]) -> None:

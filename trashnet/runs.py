@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -52,6 +53,9 @@ STOP_GRACE = 30.0
 _START_GRACE = 120.0
 """Seconds a new process has to report itself before its run counts as lost."""
 
+_SILENCE = 600.0
+"""Seconds a process on another machine may write nothing before its run counts as lost."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -66,6 +70,7 @@ class Status:
         updated: When this was written (s since 1970).
         seconds: Time spent so far, over all processes that worked on the run.
         error: Why it failed, in one sentence.
+        host: The machine, where several share the folder of runs; None is the reader's own.
     """
 
     state: str = "waiting"
@@ -75,6 +80,7 @@ class Status:
     updated: float = 0.0
     seconds: float = 0.0
     error: str | None = None
+    host: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -140,7 +146,7 @@ class Run:
         status = self._stored_status()
         if status is None:
             return Status(state="lost", error="status.json is missing or torn.")
-        if status.is_active and not _is_alive(status):
+        if status.is_active and not self._is_alive(status):
             error = "The training process ended without a word; resume the run."
             return dataclasses.replace(status, state="lost", error=error)
         if status.is_active and self.stop_requested:
@@ -160,6 +166,19 @@ class Run:
             return None
         known = {f.name for f in dataclasses.fields(Status)}
         return Status(**{k: v for k, v in values.items() if k in known})
+
+    def _is_alive(self, status: Status) -> bool:
+        if status.pid is None:
+            return time.time() - status.updated < _START_GRACE
+        if _is_elsewhere(status):  # its process cannot be seen from here, what it writes can
+            return time.time() - self._last_written(status) < _SILENCE
+        return _process(status) is not None
+
+    def _last_written(self, status: Status) -> float:
+        try:
+            return max(status.updated, (self.path / "metrics.jsonl").stat().st_mtime)
+        except OSError:
+            return status.updated
 
     def metrics(self) -> list[dict[str, Any]]:
         """Reads all metric lines; a torn last line is passed over."""
@@ -271,14 +290,17 @@ class Run:
         return self._stop_file.exists()
 
 
-def _is_alive(status: Status) -> bool:
-    if status.pid is None:
-        return time.time() - status.updated < _START_GRACE
-    return _process(status) is not None
+def _is_elsewhere(status: Status) -> bool:
+    return status.host not in (None, platform.node())
 
 
 def _process(status: Status) -> psutil.Process | None:
-    return living(status.pid, status.process_started)
+    return None if _is_elsewhere(status) else living(status.pid, status.process_started)
+
+
+def turn_file() -> str:
+    """Name of the file whose lock is the turn to train; machines that share a folder have own."""
+    return f".train-{platform.node()}.lock"
 
 
 # ---------------------------------------------------------------- make, list, open
@@ -425,15 +447,21 @@ def describe(run: Run) -> dict[str, Any]:
 # ---------------------------------------------------------------- start and stop
 
 
-def start(run: Run, env: Environment) -> None:
+def start(run: Run, env: Environment, is_shared: bool = False) -> None:
     """Starts, or resumes, the run's training as a process that outlives this one.
+
+    Args:
+        run: What to train.
+        env: Its home.
+        is_shared: Whether other machines read the run, too, which cannot see its process.
 
     Raises:
         RunError: A process works on it already, or it is finished.
     """
     check_startable(run)
     clear_stop(run)
-    run.write_status(state="waiting", pid=None, process_started=None, error=None)
+    host = platform.node() if is_shared else None
+    run.write_status(state="waiting", pid=None, process_started=None, error=None, host=host)
     process = launch(["resume", str(run.path)], env, run.path / "train.log")
     # Said here, because the process needs seconds to say so itself, and a second press is quicker.
     run.write_status(**process)

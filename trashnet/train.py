@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import platform
 import shutil
 import signal
 import threading
@@ -49,7 +50,7 @@ from trashnet.neighbours import Projection, distance_to_training
 from trashnet.pipeline import TrainingBatches, decode_photos, plain_batches
 from trashnet.predict import LiteModel
 from trashnet.processes import identity
-from trashnet.runs import Run, check_startable, clear_stop, make_fold
+from trashnet.runs import Run, check_startable, clear_stop, make_fold, turn_file
 from trashnet.standardized import deployed
 from trashnet.tracking import MetricsFile, WandbRun
 
@@ -83,7 +84,8 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
     """
     check_startable(run)
     spent = run.status().seconds
-    run.write_status(state="waiting", error=None, **identity())
+    host = run.status().host and platform.node()
+    run.write_status(state="waiting", error=None, host=host, **identity())
     started: float | None = None  # waiting is not counted
 
     def leave(state: str, error: str | None = None) -> None:
@@ -141,8 +143,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _turn(run: Run) -> Iterator[None]:
-    """Waits for the machine: one run trains at a time in a folder of runs."""
-    lock = FileLock(run.path.parent / ".train.lock")
+    """Waits for the machine: on each, one run trains at a time in a folder of runs."""
+    lock = FileLock(run.path.parent / turn_file())
     while True:
         if run.stop_requested:
             raise _Stopped

@@ -1,0 +1,359 @@
+"""Many photos divided into parts, and the Parquet files of their answers, wherever both are.
+
+Folders, Parquet files and object stores (`s3://`, `gs://`, `abfs://`, …) are reached through
+`pyarrow.fs`. Which photos a part holds depends on the source alone, so that whoever works on it
+again, after a kill or on another machine, writes the same file again instead of a second one.
+"""
+
+import dataclasses
+import io
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyarrow import fs
+
+from trashnet.archive import is_picture_name
+from trashnet.batch import Named
+from trashnet.config import absolute
+from trashnet.errors import ConfigError, DataError, PhotoError
+from trashnet.files import Progress, parallel, silent
+
+ANSWERS, FAILED = "answers", "failed"
+"""Folders of an output: what was answered, and what could not be read, with the reason."""
+
+_SMALLEST, _LARGEST = 16, 1024
+"""Photos in a part: at most what one core answers in some ten seconds."""
+
+_AHEAD = 16
+"""Photos an object store is asked for before their turn: its answers take longer than ours."""
+
+_ROWS = 32
+"""Rows of a Parquet file in memory at a time."""
+
+_NAMES = ("file", "name", "path", "filename", "file_name", "key", "id", "url")
+"""Columns that may name the photos, the likeliest first."""
+
+Skip = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder or file that every machine at work must reach.
+
+    Raises:
+        DataError: The address is none, or its store cannot be reached.
+    """
+
+    address: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a path, as opposed to an address such as `s3://bucket/folder`."""
+        return "://" not in self.address
+
+    @cached_property
+    def _opened(self) -> tuple[fs.FileSystem, str]:
+        if self.is_local:
+            return fs.LocalFileSystem(), str(absolute(self.address))
+        try:
+            return fs.FileSystem.from_uri(self.address.rstrip("/"))
+        except (OSError, ValueError, ImportError) as error:
+            raise DataError(f"{self.address} cannot be opened ({_line(error)}).") from error
+
+    @property
+    def store(self) -> fs.FileSystem:
+        """What reads and writes there."""
+        return self._opened[0]
+
+    @property
+    def root(self) -> str:
+        """The path within `store`."""
+        return self._opened[1]
+
+    def name(self, path: str) -> str:
+        """Returns what to call a path of `store`, in the words of the address."""
+        start = str(Path(self.address)) if self.is_local else self.address.rstrip("/")
+        return start + path.removeprefix(self.root)
+
+    def files(self, folder: str = "") -> list[str]:
+        """Returns the paths of all files at any depth, sorted; none where there is no folder.
+
+        Raises:
+            DataError: The store cannot be reached or refuses.
+        """
+        where = f"{self.root}/{folder}".rstrip("/")
+        selector = fs.FileSelector(where, recursive=True, allow_not_found=True)
+        try:
+            found = self.store.get_file_info(selector)
+        except OSError as error:
+            raise DataError(f"{self.address} cannot be read ({_line(error)}).") from error
+        return sorted(info.path for info in found if info.type == fs.FileType.File)
+
+    def write(self, path: str, write: Callable[[Any], None]) -> None:
+        """Lets `write` fill an open file, which gets its path in one step when it is whole."""
+        folder, _, name = f"{self.root}/{path}".rpartition("/")
+        self.store.create_dir(folder)
+        half = f"{folder}/.{uuid.uuid4().hex}"
+        with self.store.open_output_stream(half) as stream:
+            write(stream)
+        self.store.move(half, f"{folder}/{name}")
+
+
+@dataclass(frozen=True)
+class Files:
+    """A part of a folder: photos that are files."""
+
+    place: Place
+    paths: tuple[str, ...]
+    deaths: int = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def halves(self) -> tuple["Files", "Files"]:
+        """Returns two parts that together are this one."""
+        middle = len(self) // 2
+        first, second = self.paths[:middle], self.paths[middle:]
+        return dataclasses.replace(self, paths=first), dataclasses.replace(self, paths=second)
+
+    def photos(self, skip: Skip) -> Iterator[Named]:
+        """Yields names and photos, less those to skip."""
+        named = ((name, path) for path in self.paths if not skip(name := self.place.name(path)))
+        if self.place.is_local:
+            yield from ((name, Path(path)) for name, path in named)
+            return
+        waiting: deque[tuple[str, Any]] = deque()
+        with ThreadPoolExecutor(_AHEAD) as pool:
+            for name, path in named:
+                waiting.append((name, pool.submit(self._read, name, path)))
+                if len(waiting) == _AHEAD:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            yield from ((first, future.result()) for first, future in waiting)
+
+    def _read(self, name: str, path: str) -> io.BytesIO | PhotoError:
+        try:
+            with self.place.store.open_input_stream(path) as stream:
+                return _open(name, stream.read())
+        except OSError as error:
+            return PhotoError(f"{name} cannot be read ({_line(error)}).")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A part of a row group of a Parquet file whose rows are photos."""
+
+    place: Place
+    path: str
+    group: int
+    start: int
+    stop: int
+    deaths: int = 0
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def halves(self) -> tuple["Rows", "Rows"]:
+        """Returns two parts that together are this one."""
+        middle = (self.start + self.stop) // 2
+        return dataclasses.replace(self, stop=middle), dataclasses.replace(self, start=middle)
+
+    def photos(self, skip: Skip) -> Iterator[Named]:
+        """Yields names and photos, less those to skip; nameless ones are named by their place."""
+        where = f"{self.place.name(self.path)}#{self.group}"
+        try:
+            with self.place.store.open_input_file(self.path) as stream:
+                file = pq.ParquetFile(stream, buffer_size=1 << 20)  # else a column at once
+                columns = photo_columns(file.schema_arrow)
+                for row, (content, name) in enumerate(self._read(file, columns), self.start):
+                    name = str(name) if name else f"{where}.{row}"
+                    if not skip(name):
+                        yield name, _open(name, content or b"")
+        except (OSError, pa.ArrowException, ConfigError) as error:
+            yield (
+                f"{where}.{self.start}-{self.stop - 1}",
+                PhotoError(f"{self.place.name(self.path)} cannot be read ({_line(error)})."),
+            )
+
+    def _read(
+        self, file: pq.ParquetFile, columns: tuple[str, ...]
+    ) -> Iterator[tuple[bytes | None, str | None]]:
+        row = 0
+        for batch in file.iter_batches(_ROWS, row_groups=[self.group], columns=list(columns)):
+            first, row = row, row + len(batch)
+            if row <= self.start:
+                continue
+            if first >= self.stop:
+                return
+            low, high = max(self.start - first, 0), min(self.stop - first, len(batch))
+            table = pa.Table.from_batches([batch.slice(low, high - low)]).flatten()
+            contents = table[columns[0]].to_pylist()
+            names = table[columns[1]].to_pylist() if columns[1:] else [None] * len(contents)
+            yield from zip(contents, names, strict=True)
+
+
+Part = Files | Rows
+"""Photos that one worker answers in one go."""
+
+
+def find_parts(place: Place, on_progress: Progress = silent) -> list[Part]:
+    """Divides a folder of photos, a Parquet file, or a folder of Parquet files into parts.
+
+    Raises:
+        DataError: There is nothing of the kind.
+        ConfigError: It is not clear what is to be answered.
+    """
+    paths = [path for path in place.files() if "/." not in path.removeprefix(place.root)]
+    if not paths and place.store.get_file_info(place.root).type == fs.FileType.File:
+        paths = [place.root]
+    photos = [path for path in paths if is_picture_name(path.rpartition("/")[2])]
+    tables = [path for path in paths if path.lower().endswith(".parquet")]
+    if photos and tables:
+        raise ConfigError(f"{place.address} holds photos and Parquet files; name one kind alone.")
+    if not photos and not tables or photos == [place.root]:
+        raise DataError(
+            f"There are no photos in {place.address}; name a folder of photos, or of Parquet files."
+        )
+    if photos:
+        size = _size(len(photos))
+        starts = range(0, len(photos), size)
+        return [Files(place, tuple(photos[start : start + size])) for start in starts]
+
+    def groups(number: int) -> list[int]:
+        try:
+            with place.store.open_input_file(tables[number]) as stream:
+                file = pq.ParquetFile(stream)
+                if number == 0:
+                    photo_columns(file.schema_arrow)
+                return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        except (OSError, pa.ArrowException):
+            return [1]  # to be said, like a photo that cannot be read
+
+    counts = parallel(groups, range(len(tables)), on_progress, "Looking at the Parquet files")
+    size = _size(sum(map(sum, counts)))
+    return [
+        Rows(place, path, group, start, min(start + size, count))
+        for path, of_file in zip(tables, counts, strict=True)
+        for group, count in enumerate(of_file)
+        for start in range(0, count, size)
+    ]
+
+
+def _size(photos: int) -> int:
+    """Photos in a part: few where there are few, so that every core has some."""
+    return min(_LARGEST, max(_SMALLEST, photos // 64))
+
+
+def photo_columns(schema: pa.Schema) -> tuple[str, ...]:
+    """Returns the column of the photos' bytes and, where there is one, that of their names.
+
+    Columns of a struct count, so that `image.bytes` and `image.path` of `datasets` are found.
+
+    Raises:
+        ConfigError: No column, or more than one, holds bytes.
+    """
+    table = schema.empty_table().flatten()
+    of_bytes = [f.name for f in table.schema if _is_one_of(f.type, "binary")]
+    texts = [f.name for f in table.schema if _is_one_of(f.type, "string")]
+    if len(of_bytes) != 1:
+        found = ", ".join(of_bytes) or "none"
+        raise ConfigError(
+            f"One column must hold the photos' bytes, and here it is {found} of "
+            f"{', '.join(table.column_names)}."
+        )
+    named = [text for name in _NAMES for text in texts if text.rpartition(".")[2].lower() == name]
+    return (*of_bytes, *(named or texts)[:1])
+
+
+def _is_one_of(kind: pa.DataType, name: str) -> bool:
+    """Whether a type is `binary` or `string`, in any of their sizes."""
+    return str(kind) in {name, f"large_{name}", f"{name}_view"}
+
+
+# ---------------------------------------------------------------- output
+
+
+def write_answers(place: Place, rows: list[dict[str, Any]], classes: Iterable[str]) -> int:
+    """Writes rows as the command line prints them; returns how many could not be answered.
+
+    The files are named by their photos, so that writing them again changes nothing.
+    """
+    name = f"{_fingerprint(chr(10).join(row['file'] for row in rows)).hex()}.parquet"
+    failed = [row for row in rows if "error" in row]
+    kinds = ((ANSWERS, [row for row in rows if "error" not in row]), (FAILED, failed))
+    for folder, some in kinds:
+        if some:
+            table = pa.Table.from_pylist(some, schema=_schema(folder, classes))
+            place.write(
+                f"{folder}/{name}", lambda stream, table=table: pq.write_table(table, stream)
+            )
+    return len(failed)
+
+
+def _schema(folder: str, classes: Iterable[str]) -> pa.Schema:
+    """Of every file the same: a class that no photo of a part is of keeps its column."""
+    if folder == FAILED:
+        return pa.schema({"file": pa.string(), "error": pa.string()})
+    return pa.schema(
+        {
+            "file": pa.string(),
+            "label": pa.string(),
+            "confidence": pa.float64(),
+            "probabilities": pa.struct({name: pa.float64() for name in classes}),
+            "sure": pa.bool_(),
+            "familiar": pa.bool_(),
+        }
+    )
+
+
+def fingerprints(names: Iterable[str]) -> NDArray[np.bytes_]:
+    """Returns 16 bytes a name: a hundred million names are 1.6 GB, and no two are mistaken."""
+    return np.array([_fingerprint(name) for name in names], "S16")
+
+
+def _fingerprint(name: str) -> bytes:
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def written(place: Place) -> NDArray[np.bytes_]:
+    """Returns the fingerprints, sorted, of the photos an output holds already.
+
+    What a killed process left half written is removed.
+    """
+    found = [np.empty(0, "S16")]
+    for path in (path for folder in (ANSWERS, FAILED) for path in place.files(folder)):
+        if path.rpartition("/")[2].startswith("."):
+            place.store.delete_file(path)
+        else:
+            with place.store.open_input_file(path) as stream:
+                found.append(fingerprints(pq.read_table(stream, columns=["file"])[0].to_pylist()))
+    return np.sort(np.concatenate(found))
+
+
+def is_among(name: str, known: NDArray[np.bytes_]) -> bool:
+    """Whether a photo's fingerprint is among sorted ones."""
+    (wanted,) = fingerprints([name])
+    position = int(np.searchsorted(known, wanted))
+    return position < len(known) and known[position] == wanted
+
+
+def _open(name: str, content: bytes) -> io.BytesIO:
+    """Bytes that know their name, which a message about them says."""
+    opened = io.BytesIO(content)
+    opened.name = name  # type: ignore[attr-defined]
+    return opened
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

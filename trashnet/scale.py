@@ -1,0 +1,259 @@
+"""Answers for more photos than one machine can take, on Ray.
+
+Actors of one model and one core each read, answer and write whole parts (`trashnet.parts`). Photos
+never pass through Ray's object store, so nothing is copied and memory stays that of the models.
+Ray Data, measured on the same photos, answered half as many a second with the files read by the
+actors and a third with them read by itself, and ended the whole job at the first unreadable file.
+"""
+
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+
+from trashnet.batch import as_row
+from trashnet.errors import ConfigError, PhotoError, TrashnetError
+from trashnet.files import Progress, digest, silent
+from trashnet.parts import Part, Place, find_parts, is_among, write_answers, written
+from trashnet.predict import Classifier
+from trashnet.runs import Run
+
+_MODEL = (
+    "config.json",
+    "evaluation.json",
+    "head.npz",
+    "model.tflite",
+    "predictions.parquet",
+    "projection.npz",
+)
+"""The files of a run that answering takes; they are sent to the machines."""
+
+_JOB = "job.json"
+_DEATHS = 2
+"""How often a part may end the process at work on it before it is divided."""
+
+_LOOK = 5.0
+"""Seconds between two looks at how many cores the cluster has."""
+
+
+def connect(address: str | None) -> None:
+    """Joins a cluster, or starts Ray on this machine; the package goes along to the workers.
+
+    Args:
+        address: Of a cluster, as `ray.init` takes it; None is this machine alone.
+
+    Raises:
+        ConfigError: There is no cluster.
+    """
+    # On one machine there is no more to store than the model.
+    local = {} if address else {"object_store_memory": 200 << 20, "include_dashboard": False}
+    package = str(Path(__file__).parent)
+    try:
+        ray.init(
+            address=address or "local",
+            runtime_env={"py_modules": [package]},
+            logging_level="ERROR",
+            log_to_driver=False,
+            **local,
+        )
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        said = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(
+            f"Ray at {address or 'this machine'} does not answer ({said})."
+        ) from error
+
+
+def classify(
+    run: Run,
+    source: str,
+    output: str,
+    flips: bool = False,
+    address: str | None = None,
+    workers: int | None = None,
+    on_progress: Progress = silent,
+) -> dict[str, Any]:
+    """Answers all photos of a source that an output does not hold yet.
+
+    Args:
+        run: The run whose model answers.
+        source: A folder of photos, a Parquet file of them or a folder of such, or its address in
+            an object store; every machine must reach it.
+        output: Folder, or address, that gets `answers/*.parquet` and `failed/*.parquet`.
+        flips: As for `Classifier`.
+        address: As for `connect`.
+        workers: Actors, of one core each; None is one a core, however many there are by then.
+        on_progress: Told of the photos done.
+
+    Raises:
+        TrashnetError: There is nothing to answer, or no way to.
+    """
+    began = time.time()
+    taken, place = Place(source), Place(output)
+    if f"{place.root}/".startswith(f"{taken.root.rstrip('/')}/"):
+        raise ConfigError(f"{output} is within {source}; name an output outside the photos.")
+    classes = Classifier(run, flips, threads=1).classes  # said here, not by every worker
+    parts = find_parts(taken, on_progress)
+    _begin(place, run, flips)
+    known = written(place)
+    total, counts = sum(map(len, parts)), np.zeros(3, int)
+    on_progress(0, total, "Classifying")
+    connect(address)
+    try:
+        files = {name: (run.path / name).read_bytes() for name in _MODEL if _has(run, name)}
+        made = (run.id, ray.put(files), flips, place, ray.put(known))
+        for done in _answered(parts, made, workers, place, classes):
+            counts += done
+            on_progress(int(counts.sum()), total, "Classifying")
+    except RayTaskError as error:
+        if not isinstance(error.cause, OSError | TrashnetError):  # a bug is shown whole
+            raise
+        raise TrashnetError(f"{_last_line(error)}; the same command goes on from here.") from error
+    except RayError as error:
+        raise TrashnetError(f"{_last_line(error)}; the same command goes on from here.") from error
+    finally:
+        ray.shutdown()
+    answered, failed, before = map(int, counts)
+    seconds = time.time() - began
+    return {
+        "run": run.id,
+        "output": output,
+        "photos": total,
+        "answered": answered,
+        "failed": failed,
+        "before": before,
+        "seconds": round(seconds, 2),
+        "photos_per_second": round((answered + failed) / seconds, 1),
+    }
+
+
+def _last_line(error: Exception) -> str:
+    """What an error says, without the remote traceback before it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
+
+
+def _has(run: Run, name: str) -> bool:
+    return (run.path / name).exists()
+
+
+def _begin(place: Place, run: Run, flips: bool) -> None:
+    """Notes by what an output is answered; answers of two models are not mixed."""
+    model = sha256((run.path / "model.tflite").read_bytes()).hexdigest()
+    evaluation = digest((run.path / "evaluation.json").read_text())
+    job = {"run": run.id, "model": model, "evaluation": evaluation, "flips": flips}
+    try:
+        if any(path == f"{place.root}/{_JOB}" for path in place.files()):
+            with place.store.open_input_stream(f"{place.root}/{_JOB}") as stream:
+                before = json.loads(stream.read())
+            if before | {"run": None} != job | {"run": None}:
+                raise ConfigError(
+                    f"{place.address} holds answers of {before.get('run')}, or with other flips; "
+                    "name another output."
+                )
+        else:
+            place.write(_JOB, lambda stream: stream.write(json.dumps(job).encode()))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{place.address} cannot be written or read ({error}).") from error
+
+
+@ray.remote(num_cpus=1, max_restarts=0)
+class _Worker:
+    """One model in a process of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        files: dict[str, bytes],
+        flips: bool,
+        place: Place,
+        known: NDArray[np.bytes_],
+    ) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            run = Run(Path(folder) / name)
+            run.path.mkdir()
+            for file, content in files.items():
+                (run.path / file).write_bytes(content)
+            self._classifier = Classifier(run, flips, threads=1)
+        self._place, self._known = place, known
+
+    def answer(self, part: Part) -> tuple[int, int, int]:
+        """Writes the answers of a part; returns how many are answered, failed, known before."""
+        rows = []
+        for name, photo in part.photos(lambda name: is_among(name, self._known)):
+            try:
+                if isinstance(photo, PhotoError):
+                    raise photo
+                rows.append(as_row(name, self._classifier.classify(photo)))
+            except PhotoError as error:
+                rows.append(as_row(name, str(error)))
+        failed = write_answers(self._place, rows, self._classifier.classes) if rows else 0
+        return len(rows) - failed, failed, len(part) - len(rows)
+
+
+def _answered(
+    parts: list[Part],
+    made: tuple[Any, ...],
+    workers: int | None,
+    place: Place,
+    classes: tuple[str, ...],
+) -> Iterator[tuple[int, int, int]]:
+    """Yields what became of each part, in whatever order; a part whose worker died is repeated.
+
+    A dead worker is not restarted by Ray, which would have its part wait for a machine that may
+    never come back: the part goes to the next that is free, and there are as many workers as the
+    cluster has cores for, when machines leave and when they join.
+    """
+    left = list(reversed(parts))
+    busy: dict[Any, tuple[Any, Part | None]] = {}
+    looked = -_LOOK
+    while left or any(part is not None for _, part in busy.values()):
+        if time.monotonic() - looked >= _LOOK:
+            looked = time.monotonic()
+            wanted = workers or int(ray.cluster_resources().get("CPU", 1))
+            for _ in range(min(wanted - len(busy), len(left))):
+                actor = _Worker.remote(*made)
+                busy[actor.__ray_ready__.remote()] = actor, None
+        if not busy:  # every machine is gone; one may come back
+            time.sleep(1)
+            continue
+        finished, _ = ray.wait(list(busy), timeout=_LOOK)
+        for reference in finished:
+            actor, part = busy.pop(reference)
+            try:
+                result = ray.get(reference)
+            except (RayActorError, OutOfMemoryError) as error:
+                if getattr(error, "actor_init_failed", False):  # it would fail everywhere, for ever
+                    raise
+                looked = -_LOOK
+                if part is not None:
+                    left += _again(part)
+                    if len(part) == 1 and part.deaths >= _DEATHS:
+                        yield _give_up(left.pop(), place, classes)
+                continue
+            if part is not None:
+                yield result
+            if left:
+                following = left.pop()
+                busy[actor.answer.remote(following)] = actor, following
+
+
+def _again(part: Part) -> tuple[Part, ...]:
+    """What is to be repeated of a part whose worker died: halves, where it may be the part."""
+    part = dataclasses.replace(part, deaths=part.deaths + 1)
+    return part.halves() if part.deaths >= _DEATHS and len(part) > 1 else (part,)
+
+
+def _give_up(part: Part, place: Place, classes: tuple[str, ...]) -> tuple[int, int, int]:
+    """Lists a photo as failed that ended every process which read it."""
+    said = "The process that read it ended each time, perhaps for want of memory."
+    rows = [as_row(name, said) for name, _ in part.photos(lambda name: False)]
+    write_answers(place, rows, classes)
+    return 0, len(rows), 0
