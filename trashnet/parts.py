@@ -7,6 +7,7 @@ again, after a kill or on another machine, writes the same file again instead of
 
 import dataclasses
 import io
+import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -84,17 +85,23 @@ class Place:
     def name(self, path: str) -> str:
         """Returns what to call a path of `store`, in the words of the address."""
         start = str(Path(self.address)) if self.is_local else self.address.rstrip("/")
-        return start + path.removeprefix(self.root)
+        whole = start + path.removeprefix(self.root)
+        return whole.encode("utf-8", "backslashreplace").decode()  # Parquet's texts are UTF-8
 
     def files(self, folder: str = "") -> list[str]:
-        """Returns the paths of all files at any depth, sorted; none where there is no folder.
+        """Returns the paths of all files at any depth, sorted; a file alone is its own.
 
         Raises:
             DataError: The store cannot be reached or refuses.
         """
         where = f"{self.root}/{folder}".rstrip("/")
+        if self.is_local:  # names that are no UTF-8 are not for pyarrow
+            inside = (os.path.join(at, name) for at, _, names in os.walk(where) for name in names)
+            return [where] if os.path.isfile(where) else sorted(inside)
         selector = fs.FileSelector(where, recursive=True, allow_not_found=True)
         try:
+            if not folder and self.store.get_file_info(where).type == fs.FileType.File:
+                return [where]
             found = self.store.get_file_info(selector)
         except OSError as error:
             raise DataError(f"{self.address} cannot be read ({_line(error)}).") from error
@@ -215,8 +222,6 @@ def find_parts(place: Place, on_progress: Progress = silent) -> list[Part]:
         ConfigError: It is not clear what is to be answered.
     """
     paths = [path for path in place.files() if "/." not in path.removeprefix(place.root)]
-    if not paths and place.store.get_file_info(place.root).type == fs.FileType.File:
-        paths = [place.root]
     photos = [path for path in paths if is_picture_name(path.rpartition("/")[2])]
     tables = [path for path in paths if path.lower().endswith(".parquet")]
     if photos and tables:
@@ -323,7 +328,7 @@ def fingerprints(names: Iterable[str]) -> NDArray[np.bytes_]:
 
 
 def _fingerprint(name: str) -> bytes:
-    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b(name.encode(), digest_size=16).digest()
 
 
 def written(place: Place) -> NDArray[np.bytes_]:

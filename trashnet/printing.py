@@ -173,8 +173,8 @@ def show_answers(result: Iterable[dict[str, Any]] | dict[str, Any]) -> None:
 def show_sweep(result: dict[str, Any]) -> None:
     """Prints one line a trial, the best first."""
     for trial in result["trials"]:
-        score = trial["validation_accuracy"]
-        said = "–" if score is None else f"{score:.1%}"
+        score = trial[result["metric"]]
+        said = "–" if score is None else f"{score:.3f}"
         searched = "  ".join(
             f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in trial["settings"].items()
@@ -182,7 +182,10 @@ def show_sweep(result: dict[str, Any]) -> None:
         print(
             f"{trial['run']:36} {trial['state']:9} epoch {trial['epoch']:3} {said:>7}  {searched}"
         )
-    print(f"best on validation, n = {result['n']}: {result['best'] or 'none'}")
+    print(
+        f"best by {result['metric']} of the finished, n = {result['validation_photos']}: "
+        f"{result['best']}"
+    )
 
 
 def show_export(result: dict[str, Any]) -> None:

@@ -108,8 +108,7 @@ def classify(
     on_progress(0, total, "Classifying")
     connect(address)
     try:
-        files = {name: (run.path / name).read_bytes() for name in _MODEL if _has(run, name)}
-        made = (run.id, ray.put(files), flips, place, ray.put(known))
+        made = (run.id, ray.put(_model_files(run)), flips, place, ray.put(known))
         for done in _answered(parts, made, workers, place, classes):
             counts += done
             on_progress(int(counts.sum()), total, "Classifying")
@@ -140,8 +139,8 @@ def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
 
 
-def _has(run: Run, name: str) -> bool:
-    return (run.path / name).exists()
+def _model_files(run: Run) -> dict[str, bytes]:
+    return {name: (run.path / name).read_bytes() for name in _MODEL if (run.path / name).exists()}
 
 
 def _begin(place: Place, run: Run, flips: bool) -> None:

@@ -44,6 +44,7 @@ SPACES = {
 """Ways to search a setting: a list of values, or the two ends of a range."""
 
 _METRICS = {"val_accuracy": "max", "val_loss": "min"}
+_WORST = {"epoch": 0, "val_accuracy": 0.0, "val_loss": float("inf")}
 _LOOK = 0.5
 """Seconds between two looks at what a training has written."""
 
@@ -158,7 +159,7 @@ def sweep(
         TrashnetError: Ray cannot be reached, or no trial could be trained.
     """
     name = f"sweep-{datetime.now():%Y-%m-%d-%H-%M-%S}"
-    folder = env.home / "sweeps" / name
+    folder = env.home / "sweeps" / name / "trials"
     folder.mkdir(parents=True)
     spaces = {key: SPACES[kind](*_given(kind, v)) for key, (kind, v) in plan.search.items()}
     given = {"plan": plan, "env": env, "photos": photos, "decisions": dict(decisions)}
@@ -183,7 +184,7 @@ def sweep(
             ),
             run_config=tune.RunConfig(
                 name=name,
-                storage_path=str(folder.parent),
+                storage_path=str(env.home / "sweeps"),
                 failure_config=tune.FailureConfig(max_failures=2),  # a machine may be lost
                 callbacks=[_Ended(plan.samples, on_progress)],
                 verbose=0,
@@ -223,6 +224,8 @@ class _Ended(tune.Callback):
 class _Trial(tune.Trainable):
     """Follows the training of one run, a process of its own, by what it writes."""
 
+    _run: Run | None = None
+
     def setup(
         self,
         config: dict[str, Any],
@@ -255,18 +258,16 @@ class _Trial(tune.Trainable):
             if new:
                 self._told = new[0]["epoch"]
                 return _result(new[0])
-            if state == "finished":
-                return _result(rows[-1]) | {"done": True}
-            if state == "stopped":  # by somebody on the page
-                return (_result(rows[-1]) if rows else {}) | {"done": True}
-            if state in ("failed", "lost"):
-                raise RunError(self._run.status().error or f"The run {self._run.id} is {state}.")
+            if state == "lost":  # Tune begins the trial again, which resumes the run
+                raise RunError(f"The process of {self._run.id} ended without a word.")
+            if state in ("finished", "stopped", "failed"):  # stopped by somebody on the page
+                last = _result(rows[-1]) if rows and state != "failed" else _WORST
+                return last | {"done": True}
             time.sleep(_LOOK)
 
     def cleanup(self) -> None:
         """Stops the training of a trial that is behind; what it learned is kept."""
-        status = self._run.status()
-        if not status.is_active:
+        if self._run is None or not (status := self._run.status()).is_active:
             return
         with contextlib.suppress(RunError):
             stop(self._run)
@@ -284,31 +285,29 @@ def _result(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summary(plan: Plan, name: str, env: Environment, folder: Path) -> dict[str, Any]:
-    """The trials, of which the finished are compared by the best epoch on validation."""
+    """The trials, each with its best epoch on validation; only finished ones have a model."""
+    sign = 1 if _METRICS[plan.metric] == "max" else -1
     trials = []
-    for note in filter(None, map(read_json, sorted(folder.glob("*.json")))):
-        if "run" not in note:
-            continue
+    for note in filter(None, (read_json(path) for path in sorted(folder.glob("*.json")))):
         run = Run(env.runs / note["run"])
         status, epochs = run.status(), run.epochs()
-        sign = 1 if _METRICS[plan.metric] == "max" else -1
-        best = None if epochs.empty else float((sign * epochs[plan.metric]).max() * sign)
-        trials.append(
-            {
-                "run": run.id,
-                "state": status.state,
-                "epoch": status.epoch,
-                "epochs": run.train_config.total_epochs,
-                plan.metric: best,
-                "settings": note["settings"],
-                "error": status.error,
-            }
-        )
-    worst = float("-inf")
-    trials.sort(key=lambda t: worst if t[plan.metric] is None else sign * t[plan.metric])
-    trials.reverse()
+        scores = [] if epochs.empty else (sign * epochs[plan.metric]).tolist()
+        row = {"run": run.id, "state": status.state, "epoch": status.epoch}
+        row[plan.metric] = sign * max(scores) if scores else None
+        trials.append(row | {"settings": note["settings"], "error": status.error})
+    trials.sort(
+        key=lambda t: float("-inf") if t[plan.metric] is None else sign * t[plan.metric],
+        reverse=True,
+    )
     finished = [trial["run"] for trial in trials if trial["state"] == "finished"]
     if not finished:
         said = next((trial["error"] for trial in trials if trial["error"]), "see their logs")
         raise RunError(f"No trial of {name} was finished ({said.rstrip('.')}).")
-    return {"sweep": name, "metric": plan.metric, "best": finished[0], "trials": trials}
+    n = Run(env.runs / finished[0]).evaluation()["splits"]["validation"]["n"]
+    return {
+        "sweep": name,
+        "metric": plan.metric,
+        "validation_photos": n,
+        "best": finished[0],
+        "trials": trials,
+    }
