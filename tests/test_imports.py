@@ -78,6 +78,9 @@ LAYERS = [
         "received",
         "sharing",
         "space",
+        "parts",
+        "scale",
+        "sweep",
     },
     {"printing", "__main__", "__init__"},
 ]
@@ -88,6 +91,7 @@ OWNERS = {
     "wandb": {"tracking"},
     "huggingface_hub": {"data", "hub", "publish"},
     "plotly": {"figures"},
+    "ray": {"scale", "sweep"},
     "tensorflow": {"augmentation", "pipeline", "devices", "export"},
     "keras": {"standardized", "models", "measure", "checkpoint", "export", "formats", "train"},
 }

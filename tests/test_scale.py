@@ -116,7 +116,9 @@ def test_a_killed_command_goes_on_from_parquet(
 ) -> None:
     photos = sorted(folder.rglob("*.jpg"))
     names = [path.relative_to(folder).as_posix() for path in photos]
-    images = [{"bytes": path.read_bytes(), "path": name} for path, name in zip(photos, names)]
+    images = [
+        {"bytes": path.read_bytes(), "path": name} for path, name in zip(photos, names, strict=True)
+    ]
     source, output = tmp_path / "photos.parquet", tmp_path / "out"
     pq.write_table(pa.table({"image": images, "label": [0] * 96}), source, row_group_size=40)
     command = ["classify", str(source), "--engine", "ray", "--output", str(output), "--json"]
@@ -152,7 +154,7 @@ class Deadly(Files):
 
     def photos(self, skip: Skip) -> Iterator[Named]:
         for name, photo in super().photos(skip):
-            if name.endswith("glass3.jpg") and "ray" in sys.argv[0]:
+            if name.endswith("glass3.jpg") and Path(sys.argv[0]).name == "default_worker.py":
                 os._exit(1)
             yield name, photo
 
@@ -265,7 +267,7 @@ PLAN: dict[str, Any] = {
     "split": "random",
     "tracking": "off",
     "samples": 2,
-    "seed": 2,
+    "seed": 1,  # draws 0.001 first, then 1e-7
     "search": {"learning_rate": {"choice": [0.001, 1e-7]}, "rotation": {"uniform": [0, 20]}},
 }
 
@@ -316,6 +318,7 @@ def test_trials_are_ordinary_runs(
         ({"grace": 3}, "grace"),
         ({"epochs": "many"}, "epochs"),
         ({"colour": 1}, "colour"),
+        ({"model": ["cnn_baseline"]}, "cnn_baseline"),
     ],
 )
 def test_a_wrong_plan_is_one_sentence(

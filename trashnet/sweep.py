@@ -35,7 +35,7 @@ from trashnet.review import Decision
 from trashnet.runs import STOP_GRACE, Run, check_startable, new_run, start, stop
 from trashnet.scale import connect
 
-SPACES = {
+_SPACES = {
     "choice": tune.choice,
     "uniform": tune.uniform,
     "loguniform": tune.loguniform,
@@ -95,9 +95,10 @@ def read_plan(path: Path) -> Plan:
     grace = values.pop("grace", None)
     if type(samples) is not int or not 1 <= samples <= 10_000:
         raise ConfigError(f"samples is {samples!r}; it must be a number from 1 to 10000.")
-    if metric not in _METRICS:
+    if metric not in list(_METRICS):
         raise ConfigError(f"metric is {metric!r}; it must be {' or '.join(_METRICS)}.")
-    base = TrainConfig.recipe(values.get("model", TrainConfig.model)).to_dict()
+    model = values.get("model", TrainConfig.model)
+    base = TrainConfig.recipe(model).to_dict() if isinstance(model, str) else {}
     config = TrainConfig.from_dict(base | values)
     spaces = {name: _space(config, name, space) for name, space in search.items()}
     plan = Plan(config, spaces, samples, metric)
@@ -109,9 +110,9 @@ def read_plan(path: Path) -> Plan:
 
 def _space(config: TrainConfig, name: str, space: Any) -> tuple[str, list[Any]]:
     """One setting's way to search, with values that the setting may take."""
-    if not isinstance(space, dict) or len(space) != 1 or next(iter(space)) not in SPACES:
+    if not isinstance(space, dict) or len(space) != 1 or next(iter(space)) not in _SPACES:
         raise ConfigError(
-            f"The search of {name} is {json.dumps(space)}; it must be one of {', '.join(SPACES)} "
+            f"The search of {name} is {json.dumps(space)}; it must be one of {', '.join(_SPACES)} "
             "with a list."
         )
     ((kind, values),) = space.items()
@@ -161,7 +162,7 @@ def sweep(
     name = f"sweep-{datetime.now():%Y-%m-%d-%H-%M-%S}"
     folder = env.home / "sweeps" / name / "trials"
     folder.mkdir(parents=True)
-    spaces = {key: SPACES[kind](*_given(kind, v)) for key, (kind, v) in plan.search.items()}
+    spaces = {key: _SPACES[kind](*_given(kind, v)) for key, (kind, v) in plan.search.items()}
     given = {"plan": plan, "env": env, "photos": photos, "decisions": dict(decisions)}
     connect(address)
     try:
