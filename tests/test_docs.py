@@ -1,5 +1,6 @@
 """Every command the documents print runs as it stands, shortened where it would take long."""
 
+import json
 import re
 import shlex
 import shutil
@@ -67,8 +68,11 @@ def test_a_printed_command_runs(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    plan = {"epochs": 1, "image_size": 32, "samples": 1, "tracking": "off"}
+    (home / "plan.json").write_text(json.dumps(plan | {"search": {"seed": {"choice": [0]}}}))
     stand_ins = {
         "RUN": training.run.id,
+        "photos": str(sample_photos.root / "glass"),
         "photo.jpg": str(sample_photos.root / "glass" / "glass1.jpg"),
         "glass/glass115.jpg": "glass/glass1.jpg",  # the samples have fewer
         "FILE": "out.csv",
@@ -88,6 +92,7 @@ def test_a_printed_command_runs(
             TRASHNET_OWNER_PASSWORD="secret",
             HF_TOKEN="",
             HF_HOME=str(home / "hf"),
+            RAY_AUTH_MODE="disabled",
         )
     expected = [said for word, said in NEEDS_THE_HUB.items() if word in words]
     if expected:

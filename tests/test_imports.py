@@ -29,6 +29,7 @@ LAYERS = [
         "door",
         "drawings",
         "thumbnails",
+        "storage",
     },
     {
         "data",

@@ -23,8 +23,9 @@ from trashnet.config import Environment, quiet_ray
 from trashnet.data import Photos
 from trashnet.errors import PhotoError
 from trashnet.files import write_json
-from trashnet.parts import ANSWERS, FAILED, Files, Place, Skip, find_parts, written
+from trashnet.parts import Files, Skip, find_parts
 from trashnet.runs import Run, list_runs
+from trashnet.storage import ANSWERS, FAILED, Place, written
 
 TORN = ("empty.jpg", "torn.jpg")
 

@@ -1,37 +1,26 @@
-"""Many photos divided into parts, and the Parquet files of their answers, wherever both are.
+"""Many photos divided into parts, each of which one worker answers in one go.
 
-Folders, Parquet files and object stores (`s3://`, `gs://`, `abfs://`, …) are reached through
-`pyarrow.fs`. Which photos a part holds depends on the source alone, so that whoever works on it
-again, after a kill or on another machine, writes the same file again instead of a second one.
+Which photos a part holds depends on the source alone, so that whoever works on it again, after a
+kill or on another machine, writes the same file again instead of a second one.
 """
 
 import dataclasses
 import io
-import os
-import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from pyarrow import fs
 
 from trashnet.archive import is_picture_name
 from trashnet.batch import Named
-from trashnet.config import absolute
 from trashnet.errors import ConfigError, DataError, PhotoError
 from trashnet.files import Progress, parallel, silent
-
-ANSWERS, FAILED = "answers", "failed"
-"""Folders of an output: what was answered, and what could not be read, with the reason."""
+from trashnet.storage import Place, one_line
 
 _SMALLEST, _LARGEST = 16, 1024
 """Photos in a part: at most what one core answers in some ten seconds."""
@@ -46,75 +35,6 @@ _NAMES = ("file", "name", "path", "filename", "file_name", "key", "id", "url")
 """Columns that may name the photos, the likeliest first."""
 
 Skip = Callable[[str], bool]
-
-
-@dataclass(frozen=True)
-class Place:
-    """A folder or file that every machine at work must reach.
-
-    Raises:
-        DataError: The address is none, or its store cannot be reached.
-    """
-
-    address: str
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is a path, as opposed to an address such as `s3://bucket/folder`."""
-        return "://" not in self.address
-
-    @cached_property
-    def _opened(self) -> tuple[fs.FileSystem, str]:
-        if self.is_local:
-            return fs.LocalFileSystem(), str(absolute(self.address))
-        try:
-            return fs.FileSystem.from_uri(self.address.rstrip("/"))
-        except (OSError, ValueError, ImportError) as error:
-            raise DataError(f"{self.address} cannot be opened ({_line(error)}).") from error
-
-    @property
-    def store(self) -> fs.FileSystem:
-        """What reads and writes there."""
-        return self._opened[0]
-
-    @property
-    def root(self) -> str:
-        """The path within `store`."""
-        return self._opened[1]
-
-    def name(self, path: str) -> str:
-        """Returns what to call a path of `store`, in the words of the address."""
-        start = str(Path(self.address)) if self.is_local else self.address.rstrip("/")
-        whole = start + path.removeprefix(self.root)
-        return whole.encode("utf-8", "backslashreplace").decode()  # Parquet's texts are UTF-8
-
-    def files(self, folder: str = "") -> list[str]:
-        """Returns the paths of all files at any depth, sorted; a file alone is its own.
-
-        Raises:
-            DataError: The store cannot be reached or refuses.
-        """
-        where = f"{self.root}/{folder}".rstrip("/")
-        if self.is_local:  # names that are no UTF-8 are not for pyarrow
-            inside = (os.path.join(at, name) for at, _, names in os.walk(where) for name in names)
-            return [where] if os.path.isfile(where) else sorted(inside)
-        selector = fs.FileSelector(where, recursive=True, allow_not_found=True)
-        try:
-            if not folder and self.store.get_file_info(where).type == fs.FileType.File:
-                return [where]
-            found = self.store.get_file_info(selector)
-        except OSError as error:
-            raise DataError(f"{self.address} cannot be read ({_line(error)}).") from error
-        return sorted(info.path for info in found if info.type == fs.FileType.File)
-
-    def write(self, path: str, write: Callable[[Any], None]) -> None:
-        """Lets `write` fill an open file, which gets its path in one step when it is whole."""
-        folder, _, name = f"{self.root}/{path}".rpartition("/")
-        self.store.create_dir(folder)
-        half = f"{folder}/.{uuid.uuid4().hex}"
-        with self.store.open_output_stream(half) as stream:
-            write(stream)
-        self.store.move(half, f"{folder}/{name}")
 
 
 @dataclass(frozen=True)
@@ -154,7 +74,7 @@ class Files:
             with self.place.store.open_input_stream(path) as stream:
                 return _open(name, stream.read())
         except OSError as error:
-            return PhotoError(f"{name} cannot be read ({_line(error)}).")
+            return PhotoError(f"{name} cannot be read ({one_line(error)}).")
 
 
 @dataclass(frozen=True)
@@ -190,7 +110,7 @@ class Rows:
         except (OSError, pa.ArrowException, ConfigError) as error:
             yield (
                 f"{where}.{self.start}-{self.stop - 1}",
-                PhotoError(f"{self.place.name(self.path)} cannot be read ({_line(error)})."),
+                PhotoError(f"{self.place.name(self.path)} cannot be read ({one_line(error)})."),
             )
 
     def _read(
@@ -286,79 +206,8 @@ def _is_one_of(kind: pa.DataType, name: str) -> bool:
     return str(kind) in {name, f"large_{name}", f"{name}_view"}
 
 
-# ---------------------------------------------------------------- output
-
-
-def write_answers(place: Place, rows: list[dict[str, Any]], classes: Iterable[str]) -> int:
-    """Writes rows as the command line prints them; returns how many could not be answered.
-
-    The files are named by their photos, so that writing them again changes nothing.
-    """
-    name = f"{_fingerprint(chr(10).join(row['file'] for row in rows)).hex()}.parquet"
-    failed = [row for row in rows if "error" in row]
-    kinds = ((ANSWERS, [row for row in rows if "error" not in row]), (FAILED, failed))
-    for folder, some in kinds:
-        if some:
-            table = pa.Table.from_pylist(some, schema=_schema(folder, classes))
-            place.write(
-                f"{folder}/{name}", lambda stream, table=table: pq.write_table(table, stream)
-            )
-    return len(failed)
-
-
-def _schema(folder: str, classes: Iterable[str]) -> pa.Schema:
-    """Of every file the same: a class that no photo of a part is of keeps its column."""
-    if folder == FAILED:
-        return pa.schema({"file": pa.string(), "error": pa.string()})
-    return pa.schema(
-        {
-            "file": pa.string(),
-            "label": pa.string(),
-            "confidence": pa.float64(),
-            "probabilities": pa.struct({name: pa.float64() for name in classes}),
-            "sure": pa.bool_(),
-            "familiar": pa.bool_(),
-        }
-    )
-
-
-def fingerprints(names: Iterable[str]) -> NDArray[np.bytes_]:
-    """Returns 16 bytes a name: a hundred million names are 1.6 GB, and no two are mistaken."""
-    return np.array([_fingerprint(name) for name in names], "S16")
-
-
-def _fingerprint(name: str) -> bytes:
-    return blake2b(name.encode(), digest_size=16).digest()
-
-
-def written(place: Place) -> NDArray[np.bytes_]:
-    """Returns the fingerprints, sorted, of the photos an output holds already.
-
-    What a killed process left half written is removed.
-    """
-    found = [np.empty(0, "S16")]
-    for path in (path for folder in (ANSWERS, FAILED) for path in place.files(folder)):
-        if path.rpartition("/")[2].startswith("."):
-            place.store.delete_file(path)
-        else:
-            with place.store.open_input_file(path) as stream:
-                found.append(fingerprints(pq.read_table(stream, columns=["file"])[0].to_pylist()))
-    return np.sort(np.concatenate(found))
-
-
-def is_among(name: str, known: NDArray[np.bytes_]) -> bool:
-    """Whether a photo's fingerprint is among sorted ones."""
-    (wanted,) = fingerprints([name])
-    position = int(np.searchsorted(known, wanted))
-    return position < len(known) and known[position] == wanted
-
-
 def _open(name: str, content: bytes) -> io.BytesIO:
     """Bytes that know their name, which a message about them says."""
     opened = io.BytesIO(content)
     opened.name = name  # type: ignore[attr-defined]
     return opened
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

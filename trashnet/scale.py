@@ -23,9 +23,10 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 from trashnet.batch import as_row
 from trashnet.errors import ConfigError, PhotoError, TrashnetError
 from trashnet.files import Progress, digest, silent
-from trashnet.parts import Part, Place, find_parts, is_among, write_answers, written
+from trashnet.parts import Part, find_parts
 from trashnet.predict import Classifier
 from trashnet.runs import Run
+from trashnet.storage import Place, is_among, one_line, write_answers, written
 
 _MODEL = (
     "config.json",
@@ -149,18 +150,16 @@ def _begin(place: Place, run: Run, flips: bool) -> None:
     evaluation = digest((run.path / "evaluation.json").read_text())
     job = {"run": run.id, "model": model, "evaluation": evaluation, "flips": flips}
     try:
-        if any(path == f"{place.root}/{_JOB}" for path in place.files()):
-            with place.store.open_input_stream(f"{place.root}/{_JOB}") as stream:
-                before = json.loads(stream.read())
-            if before | {"run": None} != job | {"run": None}:
-                raise ConfigError(
-                    f"{place.address} holds answers of {before.get('run')}, or with other flips; "
-                    "name another output."
-                )
-        else:
+        known = json.loads(place.read(_JOB) or "null")
+        if known is None:
             place.write(_JOB, lambda stream: stream.write(json.dumps(job).encode()))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{place.address} cannot be written or read ({error}).") from error
+        elif known | {"run": None} != job | {"run": None}:  # a run may be known by two names
+            raise ConfigError(
+                f"{place.address} holds answers of {known.get('run')}, or with other flips; name "
+                "another output."
+            )
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{place.address} cannot be written ({one_line(error)}).") from error
 
 
 @ray.remote(num_cpus=1, max_restarts=0)
