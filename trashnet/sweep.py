@@ -13,6 +13,7 @@ TensorFlow uses them anyway; where two share one, the later waits its turn, as a
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,12 +38,14 @@ from trashnet.scale import connect
 
 _SPACES = {
     "choice": tune.choice,
+    "grid": tune.grid_search,
     "uniform": tune.uniform,
     "loguniform": tune.loguniform,
     "randint": tune.randint,
 }
-"""Ways to search a setting: a list of values, or the two ends of a range."""
+"""Ways to search a setting: a list of values, drawn from or all tried, or a range's two ends."""
 
+_LISTS = ("choice", "grid")
 _METRICS = {"val_accuracy": "max", "val_loss": "min"}
 _WORST = {"epoch": 0, "val_accuracy": 0.0, "val_loss": float("inf")}
 _LOOK = 0.5
@@ -56,7 +59,7 @@ class Plan:
     Attributes:
         config: The settings that all trials share.
         search: By setting, the way to search it and its values.
-        samples: Trials.
+        samples: Trials, of each point of the grid where there is one.
         metric: `val_accuracy` or `val_loss`, by which trials are stopped and compared.
         grace: Epochs every trial gets.
     """
@@ -66,6 +69,12 @@ class Plan:
     samples: int = 8
     metric: str = "val_accuracy"
     grace: int = 1
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are."""
+        grids = [len(values) for kind, values in self.search.values() if kind == "grid"]
+        return self.samples * math.prod(grids)
 
     @property
     def epochs(self) -> int:
@@ -118,7 +127,7 @@ def _space(config: TrainConfig, name: str, space: Any) -> tuple[str, list[Any]]:
     ((kind, values),) = space.items()
     if not isinstance(values, list) or not values:
         raise ConfigError(f"The {kind} of {name} is {json.dumps(values)}; it must be a list.")
-    if kind == "choice":
+    if kind in _LISTS:
         tried = values
     else:
         if len(values) != 2 or not all(type(v) in (int, float) for v in values):
@@ -187,7 +196,7 @@ def sweep(
                 name=name,
                 storage_path=str(env.home / "sweeps"),
                 failure_config=tune.FailureConfig(max_failures=2),  # a machine may be lost
-                callbacks=[_Ended(plan.samples, on_progress)],
+                callbacks=[_Ended(plan.trials, on_progress)],
                 verbose=0,
             ),
         )
@@ -198,7 +207,7 @@ def sweep(
 
 
 def _given(kind: str, values: list[Any]) -> list[Any]:
-    return [values] if kind == "choice" else values
+    return [values] if kind in _LISTS else values
 
 
 def _machine() -> dict[str, float]:
@@ -212,12 +221,12 @@ def _machine() -> dict[str, float]:
 class _Ended(tune.Callback):
     """Tells how many trials have ended."""
 
-    def __init__(self, samples: int, on_progress: Progress) -> None:
-        self._done, self._samples, self._tell = 0, samples, on_progress
+    def __init__(self, trials: int, on_progress: Progress) -> None:
+        self._done, self._trials, self._tell = 0, trials, on_progress
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._done += 1
-        self._tell(self._done, self._samples, "Searching")
+        self._tell(self._done, self._trials, "Searching")
 
     on_trial_error = on_trial_complete
 
