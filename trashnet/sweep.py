@@ -12,6 +12,7 @@ TensorFlow uses them anyway; where two share one, the later waits its turn, as a
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import time
@@ -172,6 +173,7 @@ def sweep(
     folder = env.home / "sweeps" / name / "trials"
     folder.mkdir(parents=True)
     spaces = {key: _SPACES[kind](*_given(kind, v)) for key, (kind, v) in plan.search.items()}
+    env = dataclasses.replace(env, owner_password=None)  # no trial needs it
     given = {"plan": plan, "env": env, "photos": photos, "decisions": dict(decisions)}
     connect(address)
     try:
