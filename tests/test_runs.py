@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -231,6 +232,22 @@ def test_a_process_has_some_time_to_report_itself(run: Run) -> None:
     assert run.status().state == "waiting"
     write_status(run, state="waiting", pid=None, updated=time.time() - 600)
     assert run.status().state == "lost"
+
+
+def test_a_run_on_another_machine_is_judged_by_what_it_writes(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = time.time() - 3600
+    write_status(run, pid=dead_pid(), process_started=1.0, host="another", updated=long_ago)
+    assert run.status().state == "lost"
+    (run.path / "metrics.jsonl").write_text("{}\n")  # as it does every second
+    assert run.status().state == "running" and run.memory() is None
+    stop(run)
+    os.utime(run.path / "stop", (long_ago, long_ago))
+    assert run.status().state == "stopping"
+    assert not end_if_overdue(run)  # its process is not ours to end
+    monkeypatch.setattr(platform, "node", lambda: "another")
+    assert run.status().state == "lost"  # there, its process is seen to be gone
 
 
 @pytest.mark.parametrize("state", ["stopped", "finished", "failed"])

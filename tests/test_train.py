@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -880,6 +881,16 @@ def test_a_waiting_run_starts_when_the_other_ends(
         thread.start()
         wait_until(lambda: run.status().pid == os.getpid())
     thread.join(60)
+    assert run.is_finished
+
+
+def test_machines_that_share_a_folder_do_not_wait_for_each_other(
+    home: Environment, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(epochs=1)
+    with FileLock(home.runs / turn_file()):
+        monkeypatch.setattr(platform, "node", lambda: "another")
+        train_and_evaluate(run, home)
     assert run.is_finished
 
 
