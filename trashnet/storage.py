@@ -6,7 +6,7 @@ Object stores (`s3://`, `gs://`, `abfs://`, …) are reached through `pyarrow.fs
 import os
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -34,6 +34,10 @@ class Place:
     """
 
     address: str
+    _path: str = field(init=False, repr=False)  # of this process, wherever it is used
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_path", str(absolute(self.address)) if self.is_local else "")
 
     @property
     def is_local(self) -> bool:
@@ -43,7 +47,7 @@ class Place:
     @cached_property
     def _opened(self) -> tuple[fs.FileSystem, str]:
         if self.is_local:
-            return fs.LocalFileSystem(), str(absolute(self.address))
+            return fs.LocalFileSystem(), self._path
         try:
             return fs.FileSystem.from_uri(self.address.rstrip("/"))
         except (OSError, ValueError, ImportError) as error:
