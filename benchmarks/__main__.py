@@ -26,6 +26,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
+    if options.write and options.group:
+        parser.error("--write writes the page of all groups; name none.")
     groups = options.group or list(GROUPS)
     rows: list[Row] = []
     failed: list[str] = []

@@ -86,11 +86,15 @@ def measure(quick: bool) -> list[Row]:
     ):
         each = {t: 1000 * found[t][stage]["seconds"] / (base * t) for t in TIMES}
         rows += _flat(what, each, base, "ms")
+    # Of few photos, memory is what the system hands out at a time, and no cost of a photo.
     for what, stage in (
-        ("Memory while reading them, each", "reading"),
-        ("Memory while decoding them, each", "decoding"),
+        ()
+        if quick
+        else (
+            ("Memory while reading them, each", "reading"),
+            ("Memory while decoding them, each", "decoding"),
+        )
     ):
-        # At least a megabyte: what the system hands out at a time is no cost of a photo.
         each = {t: max(1e6, found[t][stage]["bytes"]) / 1000 / (base * t) for t in TIMES}
         rows += _flat(what, each, base, "kB")
     for times in TIMES[1:]:

@@ -35,7 +35,7 @@ def as_markdown(rows: Sequence[Row], failed: Sequence[str] = (), quick: bool = F
         alone = f" (one alone {_figure(row['alone'])})" if "alone" in row else ""
         lines.append(
             f"| {row['name']} | {_figure(row['ours'])} {row['unit']}{alone} "
-            f"| {_figure(row['other'])} {row['unit']} | {row['ratio']:.2g} ×{target} "
+            f"| {_figure(row['other'])} {row['unit']} | {_ratio(row['ratio'])} ×{target} "
             f"| {row['against']} |"
         )
     return "\n".join(lines) + "\n"
@@ -51,6 +51,10 @@ def by_hand(page: Path) -> str:
 def _figure(value: float) -> str:
     """Three figures, and no exponent where there are more."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def _machine() -> str:

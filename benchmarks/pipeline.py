@@ -22,6 +22,12 @@ FLIP, DEGREES, BRIGHTNESS = True, 15, 0.2
 
 def measure(quick: bool) -> list[Row]:
     """Returns the rows about batches; each way has an epoch at its first and at a later turn."""
+    # Imported here, lest the first way's first epoch pays for what all of them use.
+    import datasets  # noqa: F401
+    import keras  # noqa: F401
+
+    import trashnet.pipeline  # noqa: F401
+
     with tempfile.TemporaryDirectory() as name:
         photos, what = some_photos(Path(name) / "photos", 320 if quick else 1920)
         ways: dict[str, Callable[[], Callable[[int], Iterable[Any]]]] = {

@@ -18,14 +18,14 @@ from conftest import ROOT, Training, run_command
 from test_command_line import is_one_sentence
 
 from trashnet.__main__ import main
-from trashnet.batch import Named, as_row, classify_each, named_photos
+from trashnet.batch import as_row, classify_each, named_photos
 from trashnet.config import Environment, quiet_ray
 from trashnet.data import Photos
-from trashnet.errors import PhotoError
+from trashnet.errors import DataError, PhotoError
 from trashnet.files import write_json
-from trashnet.parts import Files, Skip, find_parts
+from trashnet.parts import Files, Placed, Skip, find_parts
 from trashnet.runs import Run, list_runs
-from trashnet.storage import ANSWERS, FAILED, Place, written
+from trashnet.storage import ANSWERS, FAILED, Place, remove_answers, write_answers, written
 
 TORN = ("empty.jpg", "torn.jpg")
 
@@ -58,9 +58,10 @@ def folder(sample_photos: Photos, tmp_path: Path) -> Path:
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:
-    """The rows of all Parquet files of a folder, by file."""
+    """The rows of all Parquet files of a folder, by file; without a source where it has none."""
     tables = [pq.read_table(path).to_pylist() for path in folder.glob("*.parquet")]
-    return sorted((row for table in tables for row in table), key=lambda row: row["file"])
+    rows = sorted((row for table in tables for row in table), key=lambda row: row["file"])
+    return [{k: v for k, v in row.items() if (k, v) != ("source", None)} for row in rows]
 
 
 def expected(run: Run, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -70,22 +71,46 @@ def expected(run: Run, folder: Path) -> tuple[list[dict[str, Any]], list[dict[st
     return [r for r in rows if "error" not in r], [r for r in rows if "error" in r]
 
 
-def test_a_machine_is_lost_halfway_and_nothing_else(
-    cluster: Any, training: Training, folder: Path, tmp_path: Path
-) -> None:
-    from trashnet.scale import classify
+class Slow(Files):
+    """A part that takes a while, and tells on which machine it is worked on."""
 
-    output, lost = tmp_path / "answers of ours", []
+    def photos(self, skip: Skip) -> Iterator[Placed]:
+        import ray
+
+        machine = ray.get_runtime_context().get_node_id()
+        (Path(self.place.address).parent / machine).touch()
+        for placed in super().photos(skip):
+            time.sleep(0.1)
+            yield placed
+
+
+def test_a_machine_is_lost_halfway_and_nothing_else(
+    cluster: Any,
+    training: Training,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray import cloudpickle
+
+    from trashnet import scale
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    output, lost, repeated = tmp_path / "answers of ours", [], []
     node = cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
 
     def pull_the_plug(done: int, total: int, what: str) -> None:
-        if what == "Classifying" and done >= 30 and not lost:
+        if not lost and (tmp_path / node.node_id).exists():
             lost.append(done)
             cluster.remove_node(node, allow_graceful=False)
 
     given = (training.run, str(folder), str(output))
-    result = classify(*given, address=cluster.address, on_progress=pull_the_plug)
-    assert lost and lost[0] < 96, "the machine was lost while there was work left"
+    with monkeypatch.context() as slowly:
+        found, again = scale.find_parts, scale._again
+        slowly.setattr(scale, "find_parts", lambda *a: [Slow(p.place, p.paths) for p in found(*a)])
+        slowly.setattr(scale, "_again", lambda part: repeated.append(part) or again(part))
+        result = scale.classify(*given, address=cluster.address, on_progress=pull_the_plug)
+    assert lost and lost[0] < 96 and repeated, "the machine was lost with a part at work"
     answers, failed = expected(training.run, folder)
     # Every photo once, with the very answer of the ordinary command.
     assert rows_in(output / ANSWERS) == answers and rows_in(output / FAILED) == failed
@@ -101,15 +126,18 @@ def test_a_machine_is_lost_halfway_and_nothing_else(
     files = sorted((output / ANSWERS).glob("*.parquet"))
     missing = len(pq.read_table(files[0]))
     files[0].unlink()
-    (output / ANSWERS / ".half").write_bytes(b"PAR1")
+    half, others = output / ANSWERS / f".{'0' * 32}", output / ANSWERS / ".keep"
+    half.write_bytes(b"PAR1")
+    os.utime(half, (0, 0))
+    others.touch()
     shutil.copy(folder / "glass" / "glass1.jpg", folder / "new.jpg")
     before = {path: path.stat().st_mtime_ns for path in files[1:]}
-    result = classify(*given, address=cluster.address)
+    result = scale.classify(*given, address=cluster.address)
     assert (result["answered"], result["failed"]) == (missing + 1, 0)
     assert result["before"] == 97 - missing - 1
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert rows_in(output / ANSWERS) == expected(training.run, folder)[0]
-    assert not (output / ANSWERS / ".half").exists()
+    assert not half.exists() and others.exists()
 
 
 def test_a_killed_command_goes_on_from_parquet(
@@ -143,9 +171,11 @@ def test_a_killed_command_goes_on_from_parquet(
     assert result["before"] >= min(first, 80) - 16
     answers, failed = expected(training.run, folder)
     strip = f"{folder}/"
-    assert rows_in(output / ANSWERS) == [
-        row | {"file": row["file"].removeprefix(strip)} for row in answers
-    ]
+    assert [
+        {k: v for k, v in row.items() if k != "source"} for row in rows_in(output / ANSWERS)
+    ] == [row | {"file": row["file"].removeprefix(strip)} for row in answers]
+    sources = {row["source"] for row in rows_in(output / ANSWERS) + rows_in(output / FAILED)}
+    assert len(sources) == 96 and f"{source}#2.15" in sources
     assert [row["file"] for row in rows_in(output / FAILED)] == list(TORN)
     assert "torn.jpg" in rows_in(output / FAILED)[1]["error"]
 
@@ -153,11 +183,11 @@ def test_a_killed_command_goes_on_from_parquet(
 class Deadly(Files):
     """A part whose second photo ends the process that reads it, as one short of memory does."""
 
-    def photos(self, skip: Skip) -> Iterator[Named]:
-        for name, photo in super().photos(skip):
-            if name.endswith("glass3.jpg") and Path(sys.argv[0]).name == "default_worker.py":
+    def photos(self, skip: Skip) -> Iterator[Placed]:
+        for placed in super().photos(skip):
+            if placed[1].endswith("glass3.jpg"):
                 os._exit(1)
-            yield name, photo
+            yield placed
 
 
 def test_a_photo_that_ends_its_worker_is_listed(
@@ -172,10 +202,11 @@ def test_a_photo_that_ends_its_worker_is_listed(
     assert all(Path(path).exists() for path in paths)
     place = Place(str(tmp_path / "out"))
     scale.connect(cluster.address)
-    made = ("run", scale._model_files(training.run), False, place, written(place))
+    known = written(place)
+    made = ("run", scale._model_files(training.run), False, place, known)
     part = Deadly(Place(str(folder)), paths)
     try:
-        done = list(scale._answered([part], made, 1, place, training.run.classes))
+        done = list(scale._answered([part], made, known, 1, place, training.run.classes))
     finally:
         import ray
 
@@ -187,12 +218,12 @@ def test_a_photo_that_ends_its_worker_is_listed(
 
 def test_an_address_of_photos_is_read_ahead_and_in_order(folder: Path, tmp_path: Path) -> None:
     parts = find_parts(Place(f"file://{folder}"))
-    named = [photo for part in parts for photo in part.photos(lambda name: "glass" in name)]
+    named = [photo[1:] for part in parts for photo in part.photos(lambda name: "glass" in name)]
     names = [path for path in sorted(map(str, folder.rglob("*.jpg"))) if "glass" not in path]
     assert [name for name, _ in named] == [f"file://{name}" for name in names]
     assert all(photo.read() == Path(name[7:]).read_bytes() for name, photo in named)
     (folder / "glass" / "glass1.jpg").unlink()  # between the list and its turn
-    gone = dict(photo for part in parts for photo in part.photos(lambda name: False))
+    gone = dict(photo[1:] for part in parts for photo in part.photos(lambda name: False))
     error = gone[f"file://{folder}/glass/glass1.jpg"]
     assert isinstance(error, PhotoError) and "glass1.jpg" in str(error)
 
@@ -207,11 +238,91 @@ def test_no_more_is_read_ahead_than_agreed(folder: Path, monkeypatch: pytest.Mon
     assert len(read) == 96
 
 
+def table_of(images: list[bytes], path: Path, group: int = 32, **columns: list[Any]) -> Path:
+    """A Parquet file of photos."""
+    pq.write_table(pa.table({"image": images, **columns}), path, row_group_size=group)
+    return path
+
+
+def test_rows_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    table_of([b"a"] * 40, tmp_path / "1.parquet", file=["0.jpg"] * 40)
+    table_of([b"b"] * 40, tmp_path / "2.parquet", label=["glass"] * 40)
+    parts = find_parts(Place(str(tmp_path)))
+    placed = [photo for part in parts for photo in part.photos(lambda place: False)]
+    places = [place for place, _, _ in placed]
+    assert places == [place for part in parts for place in part.places()]
+    assert len(set(places)) == 80
+    # A label is no name.
+    assert [name for _, name, _ in placed] == ["0.jpg"] * 40 + places[40:]
+
+
+def test_a_table_that_breaks_off_fails_by_photo(tmp_path: Path) -> None:
+    draws = os.urandom(200 * 2000)
+    images = [draws[2000 * i : 2000 * (i + 1)] for i in range(200)]
+    whole = table_of(images, tmp_path / "photos.parquet", 200)
+    parts = find_parts(Place(str(whole)))
+    content = bytearray(whole.read_bytes())
+    content[150_000:250_000] = bytes(100_000)  # pages in the middle, between list and turn
+    whole.write_bytes(content)
+    placed = [photo for part in parts for photo in part.photos(lambda place: False)]
+    assert [place for place, _, _ in placed] == [p for part in parts for p in part.places()]
+    failed = [place for place, _, photo in placed if isinstance(photo, PhotoError)]
+    assert 0 < len(failed) < 200
+    again = [photo for part in parts for photo in part.photos(lambda place: place in failed)]
+    assert not any(isinstance(photo, PhotoError) for _, _, photo in again)
+
+
+def test_a_table_that_is_none_fails_alone(tmp_path: Path) -> None:
+    table_of([b"a"], tmp_path / "1.parquet")
+    (tmp_path / "2.parquet").write_bytes(b"PAR1")
+    parts = find_parts(Place(str(tmp_path)))
+    assert [place for part in parts for place in part.places()] == [
+        f"{tmp_path}/1.parquet#0.0",
+        f"{tmp_path}/2.parquet",
+    ]
+
+
+def test_an_address_is_shown_without_its_keys() -> None:
+    place = Place("s3://KEY:SECRET@bucket/photos/?region=eu-north-1&endpoint_override=minio:9000")
+    assert place.shown == "s3://bucket/photos"
+    assert place.name("bucket/photos/a.jpg") == "s3://bucket/photos/a.jpg"
+    with pytest.raises(DataError) as raised:
+        Place("s4://KEY:SECRET@bucket/photos?x=1").store  # noqa: B018
+    assert "SECRET" not in str(raised.value) and "s4://bucket/photos" in str(raised.value)
+
+
+def test_what_is_no_answer_is_said(tmp_path: Path) -> None:
+    (tmp_path / ANSWERS).mkdir()
+    (tmp_path / ANSWERS / "mine.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="mine.parquet") as raised:
+        written(Place(str(tmp_path)))
+    assert is_one_sentence(f"{raised.value}\n")
+
+
+def test_what_is_repeated_replaces_what_was_written(tmp_path: Path) -> None:
+    place, failed = Place(str(tmp_path)), [as_row("a.jpg", "It cannot be read.")]
+    write_answers(place, failed, ("glass",))
+    answered = [
+        {
+            "file": "a.jpg",
+            "label": "glass",
+            "confidence": 1.0,
+            "probabilities": {"glass": 1.0},
+            "sure": True,
+            "familiar": True,
+        }
+    ]
+    write_answers(place, answered, ("glass",))
+    assert rows_in(tmp_path / ANSWERS) == answered and rows_in(tmp_path / FAILED) == []
+    remove_answers(place, ["a.jpg"])
+    assert len(written(place)) == 0
+
+
 def test_names_no_other_machine_can_read_are_written(tmp_path: Path) -> None:
     with open(os.fsencode(tmp_path) + b"/\xff.jpg", "wb") as file:
         file.write(b"no photo")
-    ((name, photo),) = find_parts(Place(str(tmp_path)))[0].photos(lambda name: False)
-    assert name == f"{tmp_path}/\\udcff.jpg" and Path(photo).exists()
+    ((place, name, photo),) = find_parts(Place(str(tmp_path)))[0].photos(lambda name: False)
+    assert place == name == f"{tmp_path}/\\udcff.jpg" and Path(photo).exists()
 
 
 @pytest.mark.parametrize(
@@ -273,7 +384,7 @@ def test_without_ray_one_sentence_says_how_to_install_it(
 
 PLAN: dict[str, Any] = {
     "model": "cnn_baseline",
-    "epochs": 40,  # so many that one which is behind is stopped before its last
+    "epochs": 20,  # so many that one which is behind is stopped before its last
     "image_size": 32,
     "split": "random",
     "tracking": "off",
@@ -307,7 +418,7 @@ def test_trials_are_ordinary_runs(
     best, worse = (runs[trial["run"]] for trial in result["trials"])
     assert result["best"] == best.id and best.is_finished
     # It was behind: stopped before its end, and resumable as any stopped run.
-    assert worse.status().state == "stopped" and 0 < worse.status().epoch < 40
+    assert worse.status().state == "stopped" and 0 < worse.status().epoch < 20
     assert (worse.path / "checkpoint").is_dir() and not worse.stop_requested
 
 
@@ -326,7 +437,7 @@ def test_trials_are_ordinary_runs(
         ({"search": {"class_weights": {"choice": True}}}, "list"),
         ({"samples": 0}, "samples"),
         ({"metric": "test_accuracy"}, "val_accuracy or val_loss"),
-        ({"grace": 13}, "grace"),
+        ({"grace": 21}, "grace"),
         ({"epochs": "many"}, "epochs"),
         ({"colour": 1}, "colour"),
         ({"model": ["cnn_baseline"]}, "cnn_baseline"),

@@ -917,7 +917,7 @@ def test_class_weights_make_rare_classes_count_more(
     class Spy(train.TrainingBatches):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)
-            seen[arguments[-1].class_weights] = arguments[3]
+            seen[arguments[4].class_weights] = arguments[3]
             raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "TrainingBatches", Spy)

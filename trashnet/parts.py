@@ -1,7 +1,7 @@
 """Many photos divided into parts, each of which one worker answers in one go.
 
-Which photos a part holds depends on the source alone, so that whoever works on it again, after a
-kill or on another machine, writes the same file again instead of a second one.
+Which photos a part holds, and where each of them is, is known without reading one: whoever works on
+a part again, after a kill or on another machine, answers for the very same photos.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trashnet.archive import is_picture_name
-from trashnet.batch import Named
 from trashnet.errors import ConfigError, DataError, PhotoError
 from trashnet.files import Progress, parallel, silent
+from trashnet.photos import Source
 from trashnet.storage import Place, one_line
 
 _SMALLEST, _LARGEST = 16, 1024
@@ -35,6 +35,10 @@ _NAMES = ("file", "name", "path", "filename", "file_name", "key", "id", "url")
 """Columns that may name the photos, the likeliest first."""
 
 Skip = Callable[[str], bool]
+"""Whether the photo at a place is to be left out."""
+
+Placed = tuple[str, str, Source | PhotoError]
+"""Where a photo is, which no other photo of the source is; its name; and the photo itself."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,16 @@ class Files:
         first, second = self.paths[:middle], self.paths[middle:]
         return dataclasses.replace(self, paths=first), dataclasses.replace(self, paths=second)
 
-    def photos(self, skip: Skip) -> Iterator[Named]:
-        """Yields names and photos, less those to skip."""
-        named = ((name, path) for path in self.paths if not skip(name := self.place.name(path)))
+    def places(self) -> list[str]:
+        """Returns where the photos are, in their order."""
+        return [self.place.name(path) for path in self.paths]
+
+    def photos(self, skip: Skip) -> Iterator[Placed]:
+        """Yields the photos, less those to skip; a file's place is its name."""
+        named = zip(self.places(), self.paths, strict=True)
+        named = ((name, path) for name, path in named if not skip(name))
         if self.place.is_local:
-            yield from ((name, Path(path)) for name, path in named)
+            yield from ((name, name, Path(path)) for name, path in named)
             return
         waiting: deque[tuple[str, Any]] = deque()
         with ThreadPoolExecutor(_AHEAD) as pool:
@@ -66,8 +75,8 @@ class Files:
                 waiting.append((name, pool.submit(self._read, name, path)))
                 if len(waiting) == _AHEAD:
                     first, future = waiting.popleft()
-                    yield first, future.result()
-            yield from ((first, future.result()) for first, future in waiting)
+                    yield first, first, future.result()
+            yield from ((first, first, future.result()) for first, future in waiting)
 
     def _read(self, name: str, path: str) -> io.BytesIO | PhotoError:
         try:
@@ -96,22 +105,31 @@ class Rows:
         middle = (self.start + self.stop) // 2
         return dataclasses.replace(self, stop=middle), dataclasses.replace(self, start=middle)
 
-    def photos(self, skip: Skip) -> Iterator[Named]:
-        """Yields names and photos, less those to skip; nameless ones are named by their place."""
+    def places(self) -> list[str]:
+        """Returns where the photos are, in their order."""
         where = f"{self.place.name(self.path)}#{self.group}"
+        return [f"{where}.{row}" for row in range(self.start, self.stop)]
+
+    def photos(self, skip: Skip) -> Iterator[Placed]:
+        """Yields the photos, less those to skip; a nameless one is named by its place.
+
+        Where the file cannot be read any further, so it says of every photo that is left.
+        """
+        left = deque(self.places())
         try:
             with self.place.store.open_input_file(self.path) as stream:
                 file = pq.ParquetFile(stream, buffer_size=1 << 20)  # else a column at once
                 columns = photo_columns(file.schema_arrow)
-                for row, (content, name) in enumerate(self._read(file, columns), self.start):
-                    name = str(name) if name else f"{where}.{row}"
-                    if not skip(name):
-                        yield name, _open(name, content or b"")
+                for content, name in self._read(file, columns):
+                    place = left.popleft()
+                    if not skip(place):
+                        name = str(name) if name else place
+                        yield place, name, _open(name, content or b"")
+            if left:
+                raise OSError("it has fewer rows than it had")
         except (OSError, pa.ArrowException, ConfigError) as error:
-            yield (
-                f"{where}.{self.start}-{self.stop - 1}",
-                PhotoError(f"{self.place.name(self.path)} cannot be read ({one_line(error)})."),
-            )
+            said = f"{self.place.name(self.path)} cannot be read ({one_line(error)})."
+            yield from ((place, place, PhotoError(said)) for place in left if not skip(place))
 
     def _read(
         self, file: pq.ParquetFile, columns: tuple[str, ...]
@@ -155,7 +173,7 @@ def find_parts(place: Place, on_progress: Progress = silent) -> list[Part]:
         starts = range(0, len(photos), size)
         return [Files(place, tuple(photos[start : start + size])) for start in starts]
 
-    def groups(number: int) -> list[int]:
+    def groups(number: int) -> list[int] | None:
         try:
             with place.store.open_input_file(tables[number]) as stream:
                 file = pq.ParquetFile(stream)
@@ -163,16 +181,21 @@ def find_parts(place: Place, on_progress: Progress = silent) -> list[Part]:
                     photo_columns(file.schema_arrow)
                 return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         except (OSError, pa.ArrowException):
-            return [1]  # to be said, like a photo that cannot be read
+            return None
 
     counts = parallel(groups, range(len(tables)), on_progress, "Looking at the Parquet files")
-    size = _size(sum(map(sum, counts)))
-    return [
-        Rows(place, path, group, start, min(start + size, count))
-        for path, of_file in zip(tables, counts, strict=True)
-        for group, count in enumerate(of_file)
-        for start in range(0, count, size)
-    ]
+    size = _size(sum(sum(of_file) for of_file in counts if of_file is not None))
+    parts: list[Part] = []
+    for path, of_file in zip(tables, counts, strict=True):
+        if of_file is None:  # to be said as of a photo that is none
+            parts.append(Files(place, (path,)))
+            continue
+        parts += [
+            Rows(place, path, group, start, min(start + size, count))
+            for group, count in enumerate(of_file)
+            for start in range(0, count, size)
+        ]
+    return parts
 
 
 def _size(photos: int) -> int:
@@ -198,7 +221,7 @@ def photo_columns(schema: pa.Schema) -> tuple[str, ...]:
             f"{', '.join(table.column_names)}."
         )
     named = [text for name in _NAMES for text in texts if text.rpartition(".")[2].lower() == name]
-    return (*of_bytes, *(named or texts)[:1])
+    return (*of_bytes, *named[:1])
 
 
 def _is_one_of(kind: pa.DataType, name: str) -> bool:

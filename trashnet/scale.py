@@ -26,7 +26,14 @@ from trashnet.files import Progress, digest, silent
 from trashnet.parts import Part, find_parts
 from trashnet.predict import Classifier
 from trashnet.runs import Run
-from trashnet.storage import Place, is_among, one_line, write_answers, written
+from trashnet.storage import (
+    Place,
+    is_among,
+    one_line,
+    remove_answers,
+    write_answers,
+    written,
+)
 
 _MODEL = (
     "config.json",
@@ -41,6 +48,9 @@ _MODEL = (
 _JOB = "job.json"
 _DEATHS = 2
 """How often a part may end the process at work on it before it is divided."""
+
+_STARTS = 3
+"""How often in a row each worker may end before it can answer anything."""
 
 _LOOK = 5.0
 """Seconds between two looks at how many cores the cluster has."""
@@ -100,17 +110,19 @@ def classify(
     began = time.time()
     taken, place = Place(source), Place(output)
     if f"{place.root}/".startswith(f"{taken.root.rstrip('/')}/"):
-        raise ConfigError(f"{output} is within {source}; name an output outside the photos.")
+        raise ConfigError(
+            f"{place.shown} is within {taken.shown}; name an output outside the photos."
+        )
     classes = Classifier(run, flips, threads=1).classes  # said here, not by every worker
     parts = find_parts(taken, on_progress)
-    _begin(place, run, flips)
+    _begin(place, taken, run, flips)
     known = written(place)
     total, counts = sum(map(len, parts)), np.zeros(3, int)
     on_progress(0, total, "Classifying")
     connect(address)
     try:
         made = (run.id, ray.put(_model_files(run)), flips, place, ray.put(known))
-        for done in _answered(parts, made, workers, place, classes):
+        for done in _answered(parts, made, known, workers, place, classes):
             counts += done
             on_progress(int(counts.sum()), total, "Classifying")
     except RayTaskError as error:
@@ -125,7 +137,7 @@ def classify(
     seconds = time.time() - began
     return {
         "run": run.id,
-        "output": output,
+        "output": place.shown,
         "photos": total,
         "answered": answered,
         "failed": failed,
@@ -144,22 +156,25 @@ def _model_files(run: Run) -> dict[str, bytes]:
     return {name: (run.path / name).read_bytes() for name in _MODEL if (run.path / name).exists()}
 
 
-def _begin(place: Place, run: Run, flips: bool) -> None:
-    """Notes by what an output is answered; answers of two models are not mixed."""
+def _begin(place: Place, source: Place, run: Run, flips: bool) -> None:
+    """Notes what an output holds; answers of two models, or for two sources, are not mixed."""
     model = sha256((run.path / "model.tflite").read_bytes()).hexdigest()
     evaluation = digest((run.path / "evaluation.json").read_text())
     job = {"run": run.id, "model": model, "evaluation": evaluation, "flips": flips}
+    # Both: photos are told apart by the words, and the same words may mean another folder.
+    job |= {"source": source.shown, "root": source.root}
     try:
         known = json.loads(place.read(_JOB) or "null")
         if known is None:
             place.write(_JOB, lambda stream: stream.write(json.dumps(job).encode()))
         elif known | {"run": None} != job | {"run": None}:  # a run may be known by two names
             raise ConfigError(
-                f"{place.address} holds answers of {known.get('run')}, or with other flips; name "
-                "another output."
+                f"{place.shown} holds answers of {known.get('run')} for {known.get('source')}, or "
+                "with other flips; repeat that command, from the same folder, or name another "
+                "output."
             )
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{place.address} cannot be written ({one_line(error)}).") from error
+        raise ConfigError(f"{place.shown} cannot be written ({one_line(error)}).") from error
 
 
 @ray.remote(num_cpus=1, max_restarts=0)
@@ -185,13 +200,14 @@ class _Worker:
     def answer(self, part: Part) -> tuple[int, int, int]:
         """Writes the answers of a part; returns how many are answered, failed, known before."""
         rows = []
-        for name, photo in part.photos(lambda name: is_among(name, self._known)):
+        for source, name, photo in part.photos(lambda source: is_among(source, self._known)):
             try:
                 if isinstance(photo, PhotoError):
                     raise photo
-                rows.append(as_row(name, self._classifier.classify(photo)))
+                row = as_row(name, self._classifier.classify(photo))
             except PhotoError as error:
-                rows.append(as_row(name, str(error)))
+                row = as_row(name, str(error))
+            rows.append(row if source == name else row | {"source": source})
         failed = write_answers(self._place, rows, self._classifier.classes) if rows else 0
         return len(rows) - failed, failed, len(part) - len(rows)
 
@@ -199,6 +215,7 @@ class _Worker:
 def _answered(
     parts: list[Part],
     made: tuple[Any, ...],
+    known: NDArray[np.bytes_],
     workers: int | None,
     place: Place,
     classes: tuple[str, ...],
@@ -211,7 +228,7 @@ def _answered(
     """
     left = list(reversed(parts))
     busy: dict[Any, tuple[Any, Part | None]] = {}
-    looked = -_LOOK
+    looked, starts = -_LOOK, 0
     while left or any(part is not None for _, part in busy.values()):
         if time.monotonic() - looked >= _LOOK:
             looked = time.monotonic()
@@ -230,12 +247,24 @@ def _answered(
             except (RayActorError, OutOfMemoryError) as error:
                 if getattr(error, "actor_init_failed", False):  # it would fail everywhere, for ever
                     raise
+                ray.kill(actor)  # one that is out of reach for a while may be at work still
                 looked = -_LOOK
-                if part is not None:
+                if part is None:
+                    starts += 1
+                    if starts > _STARTS * wanted:
+                        raise TrashnetError(
+                            f"Workers end while they start ({_last_line(error)}); try fewer with "
+                            "--workers."
+                        ) from error
+                    continue
+                # It may have ended between writing the answers and saying so.
+                remove_answers(place, [s for s in part.places() if not is_among(s, known)])
+                if len(part) == 1 and part.deaths >= _DEATHS:
+                    yield _give_up(part, place, classes)
+                else:
                     left += _again(part)
-                    if len(part) == 1 and part.deaths >= _DEATHS:
-                        yield _give_up(left.pop(), place, classes)
                 continue
+            starts = 0
             if part is not None:
                 yield result
             if left:
@@ -252,6 +281,6 @@ def _again(part: Part) -> tuple[Part, ...]:
 def _give_up(part: Part, place: Place, classes: tuple[str, ...]) -> tuple[int, int, int]:
     """Lists a photo as failed that ended every process which read it."""
     said = "The process that read it ended each time, perhaps for want of memory."
-    rows = [as_row(name, said) for name, _ in part.photos(lambda name: False)]
+    rows = [as_row(source, said) for source in part.places()]
     write_answers(place, rows, classes)
     return 0, len(rows), 0

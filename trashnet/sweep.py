@@ -175,6 +175,7 @@ def sweep(
     spaces = {key: _SPACES[kind](*_given(kind, v)) for key, (kind, v) in plan.search.items()}
     env = dataclasses.replace(env, owner_password=None)  # no trial needs it
     given = {"plan": plan, "env": env, "photos": photos, "decisions": dict(decisions)}
+    ended = _Ended(plan.trials, on_progress)
     connect(address)
     try:
         trial = tune.with_parameters(_Trial, folder=folder, is_shared=address is not None, **given)
@@ -198,13 +199,19 @@ def sweep(
                 name=name,
                 storage_path=str(env.home / "sweeps"),
                 failure_config=tune.FailureConfig(max_failures=2),  # a machine may be lost
-                callbacks=[_Ended(plan.trials, on_progress)],
+                # All there is to keep is in the run's directory.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[ended],
                 verbose=0,
             ),
         )
         tuner.fit()
     finally:
         ray.shutdown()
+        for run, _ in _trials(env, folder):  # Tune waits a few seconds for the last of them
+            _end(run)
+    if ended.done < plan.trials:  # Tune keeps a first Ctrl-C to itself
+        raise KeyboardInterrupt
     return _summary(plan, name, env, folder)
 
 
@@ -224,11 +231,11 @@ class _Ended(tune.Callback):
     """Tells how many trials have ended."""
 
     def __init__(self, trials: int, on_progress: Progress) -> None:
-        self._done, self._trials, self._tell = 0, trials, on_progress
+        self.done, self._trials, self._tell = 0, trials, on_progress
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._done += 1
-        self._tell(self._done, self._trials, "Searching")
+        self.done += 1
+        self._tell(self.done, self._trials, "Searching")
 
     on_trial_error = on_trial_complete
 
@@ -279,34 +286,57 @@ class _Trial(tune.Trainable):
 
     def cleanup(self) -> None:
         """Stops the training of a trial that is behind; what it learned is kept."""
-        if self._run is None or not (status := self._run.status()).is_active:
-            return
-        with contextlib.suppress(RunError):
-            stop(self._run)
-        process = living(status.pid, status.process_started)
-        if process is not None:
-            try:
-                process.wait(STOP_GRACE)
-            except psutil.TimeoutExpired:
-                process.kill()
-                self._run.write_status(state="stopped", error=None)
+        if self._run is not None:
+            _end(self._run)
+
+
+def _end(run: Run) -> None:
+    """Stops a training, if it is one, and waits until it has."""
+    status = run.status()
+    if not status.is_active:
+        return
+    with contextlib.suppress(RunError):
+        stop(run)
+    process = living(status.pid, status.process_started)
+    if process is not None:
+        try:
+            process.wait(STOP_GRACE)
+        except psutil.TimeoutExpired:
+            process.kill()
+            run.write_status(state="stopped", error=None)
 
 
 def _result(row: dict[str, Any]) -> dict[str, Any]:
     return {key: row[key] for key in ("epoch", *_METRICS)}
 
 
+def _trials(env: Environment, folder: Path) -> list[tuple[Run, dict[str, Any]]]:
+    """The runs of all trials and the settings each was given."""
+    notes = filter(None, (read_json(path) for path in sorted(folder.glob("*.json"))))
+    return [(Run(env.runs / note["run"]), note["settings"]) for note in notes]
+
+
+def _score(run: Run, metric: str) -> float | None:
+    """What validation says of a run: of its model where it has one, else of its best epoch."""
+    if run.is_finished:
+        scores = run.evaluation()["splits"]["validation"]
+        # As epochs are told: before calibration.
+        return scores["accuracy"] if metric == "val_accuracy" else scores["uncalibrated"]["nll"]
+    epochs = run.epochs()
+    if epochs.empty:
+        return None
+    return float(epochs[metric].max() if _METRICS[metric] == "max" else epochs[metric].min())
+
+
 def _summary(plan: Plan, name: str, env: Environment, folder: Path) -> dict[str, Any]:
-    """The trials, each with its best epoch on validation; only finished ones have a model."""
+    """The trials, the best on validation first; only finished ones have a model."""
     sign = 1 if _METRICS[plan.metric] == "max" else -1
     trials = []
-    for note in filter(None, (read_json(path) for path in sorted(folder.glob("*.json")))):
-        run = Run(env.runs / note["run"])
-        status, epochs = run.status(), run.epochs()
-        scores = [] if epochs.empty else (sign * epochs[plan.metric]).tolist()
+    for run, settings in _trials(env, folder):
+        status = run.status()
         row = {"run": run.id, "state": status.state, "epoch": status.epoch}
-        row[plan.metric] = sign * max(scores) if scores else None
-        trials.append(row | {"settings": note["settings"], "error": status.error})
+        row[plan.metric] = _score(run, plan.metric)
+        trials.append(row | {"settings": settings, "error": status.error})
     trials.sort(
         key=lambda t: float("-inf") if t[plan.metric] is None else sign * t[plan.metric],
         reverse=True,

@@ -56,6 +56,10 @@ from trashnet.tracking import MetricsFile, WandbRun
 
 log = logging.getLogger("trashnet")
 
+_SIGN_OF_LIFE = 60.0
+"""Seconds after which a run that waits for its turn says again that it does: other machines see
+what is written, not the process."""
+
 _TICK_SECONDS = 1.0
 
 _HEAD_STRENGTHS = (0.01, 0.03, 0.1, 0.3)
@@ -145,9 +149,12 @@ def _terminated_as_interrupted() -> Iterator[None]:
 def _turn(run: Run) -> Iterator[None]:
     """Waits for the machine: on each, one run trains at a time in a folder of runs."""
     lock = FileLock(run.path.parent / turn_file())
+    told = time.time()
     while True:
         if run.stop_requested:
             raise _Stopped
+        if time.time() - told > _SIGN_OF_LIFE:
+            told = run.write_status().updated
         try:
             lock.acquire(timeout=1)
             break
