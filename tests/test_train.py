@@ -856,14 +856,16 @@ def test_other_photos_than_the_runs_are_refused(env: Environment, copied: Photos
 
 
 def test_a_run_waits_for_its_turn_and_can_be_stopped_waiting(
-    home: Environment, make_run: Callable[..., Run]
+    home: Environment, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(train, "_SIGN_OF_LIFE", 0.5)
     run = make_run(epochs=1)
     with FileLock(home.runs / turn_file()):
         thread = threading.Thread(target=train_and_evaluate, args=(run, home))
         thread.start()
         wait_until(lambda: run.status().pid == os.getpid())
-        time.sleep(1.5)
+        began = run.status().updated
+        wait_until(lambda: run.status().updated > began)  # which other machines can see
         assert run.status().state == "waiting" and run.metrics() == []
         runs.stop(run)
         thread.join(10)
