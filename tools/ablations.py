@@ -53,7 +53,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "10 epochs": {"epochs": 10},
     "150 epochs": {"epochs": 150},
     "photos of 96 pixels": {"image_size": 96},
-    "photos of 128 pixels": {"image_size": 128},
+    "photos of 160 pixels": {"image_size": 160},
     "photos of 224 pixels": {"image_size": 224},
     "float32": {"precision": "float32"},
 }
