@@ -93,7 +93,27 @@ def is_stored(node: ast.Name) -> bool:
     return isinstance(node.ctx, ast.Store)
 
 
-ACTIONS = find_actions([ast.parse(path.read_text("utf-8")) for path in PACKAGE])
+def reached() -> list[ast.Module]:
+    """Returns the package's modules that a page imports, or one of these, wherever in the code.
+
+    Names alone tell actions apart, and those of modules that only the command line has would make
+    actions of what pages call the same.
+    """
+    waiting, seen = list(PAGES), {}
+    while waiting:
+        path = waiting.pop()
+        if path in seen or path not in {*PAGES, *PACKAGE}:
+            continue
+        seen[path] = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(seen[path]):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                inside = (ROOT / node.module.replace(".", "/")).with_suffix(".py")
+                names = (ROOT / node.module.replace(".", "/") / f"{a.name}.py" for a in node.names)
+                waiting += [inside, *names]
+    return [tree for path, tree in seen.items() if path in PACKAGE]
+
+
+ACTIONS = find_actions(reached())
 
 
 def guarded_nodes(tree: ast.AST) -> set[ast.AST]:
