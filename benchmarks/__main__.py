@@ -10,6 +10,7 @@ import importlib
 import json
 import subprocess
 import sys
+import time
 
 from benchmarks.measuring import ROOT, Row
 from benchmarks.page import as_markdown, by_hand
@@ -32,8 +33,10 @@ def main() -> int:
     rows: list[Row] = []
     failed: list[str] = []
     for group in groups:
+        began = time.perf_counter()
         try:
             rows += measure(group, options.quick, alone=len(groups) == 1)
+            print(f"{group}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
         except Exception as error:  # whatever it was, the other groups are still worth measuring
             print(f"{group} failed: {error}", file=sys.stderr)
             failed.append(group)
@@ -51,7 +54,6 @@ def measure(group: str, quick: bool, alone: bool) -> list[Row]:
         quiet_tensorflow()
         with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for the result
             return importlib.import_module(f"benchmarks.{group}").measure(quick)
-    print(f"measuring {group}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "benchmarks", group, "--json", *["--quick"] * quick]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:

@@ -71,12 +71,8 @@ def measure(quick: bool) -> list[Row]:
         )
         rows.append(row(title, 1000 * ours, 1000 * predict, "ms", "keras.Model.predict", 5))
         rows.append(row(title, 1000 * ours, 1000 * call, "ms", "model(x)"))
-        # By themselves: its threads look for work a while after each call.
-        ours, level = by_turns(
-            repeats,
-            lambda: lite(pixels),
-            lambda: onnx.run(["logits", "features"], {"photos": batch}),
-        )
+        # Not by turns: after each call its threads look for work on our cores for a while.
+        (level,) = by_turns(repeats, lambda: onnx.run(["logits", "features"], {"photos": batch}))
         rows.append(row(title, 1000 * ours, 1000 * level, "ms", "ONNX Runtime", 1))
 
         classifier, content = Classifier(run), paths[0].read_bytes()

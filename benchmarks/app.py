@@ -60,7 +60,7 @@ def measure(quick: bool) -> list[Row]:
             row("Start of the server to the first content", ours, usual, "s", against),
             row("Memory of the app at its first content", our_memory, usual_memory, "MB", against),
         ]
-        rounds = 2 if quick else 5
+        rounds = 1 if quick else 5
         with serving(folder / "home", data) as (port, process):
             with _tab(browser) as page:
                 switched, loaded = _switch(page, f"http://127.0.0.1:{port}", rounds)

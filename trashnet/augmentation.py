@@ -127,6 +127,8 @@ def _light(photos: tf.Tensor, config: TrainConfig, seed: tf.Tensor) -> tf.Tensor
     """Changes saturation, tint, contrast about the photo's mean, and brightness, in that order."""
     draws = _Draws(seed, 4, photos)
     brightness = 255 * draws.uniform(config.brightness)
+    if not (config.contrast or config.saturation or config.tint):  # the matrix would change nothing
+        return tf.clip_by_value(photos + brightness[:, None, None, :], 0.0, 255.0)
     contrast = 1 + draws.uniform(config.contrast)
     saturation = 1 + draws.uniform(config.saturation)
     tint = 1 + draws.uniform(config.tint, 3)
