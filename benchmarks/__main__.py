@@ -36,7 +36,9 @@ def main() -> int:
         began = time.perf_counter()
         try:
             rows += measure(group, options.quick, alone=len(groups) == 1)
-            print(f"{group}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+            if len(groups) > 1:  # one alone may be the process of a group, which is timed already
+                seconds = time.perf_counter() - began
+                print(f"{group}: {seconds:.0f} s", file=sys.stderr, flush=True)
         except Exception as error:  # whatever it was, the other groups are still worth measuring
             print(f"{group} failed: {error}", file=sys.stderr)
             failed.append(group)
