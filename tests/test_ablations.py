@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tools import ablations
@@ -50,6 +52,28 @@ def test_a_row_is_what_a_run_says_of_its_validation_photos(
     assert text.startswith("Before.\n") and text.endswith("After.\n") and "old" not in text
     assert f"| no class weights | {scores['accuracy']:.1%} (" in text
     assert "| `--no-class-weights` |" in text
+
+
+def test_chance_is_asked_on_the_photos_both_runs_validated_on(run: Run, tmp_path: Path) -> None:
+    assert ablations.p_value(run, None) is None and ablations.p_value(run, run) is None
+    base = Run(shutil.copytree(run.path, tmp_path / "base"))
+    table = base.predictions()
+    rows = np.flatnonzero(table.split == "validation")
+    wrong = [run.classes[run.classes.index(label) - 1] for label in table.label[rows]]
+
+    def answering(labels: list[str]) -> list[np.ndarray]:
+        return [np.eye(6, dtype=np.float32)[run.classes.index(label)] for label in labels]
+
+    for path, labels in ((run.path, table.label[rows].tolist()), (base.path, wrong)):
+        logits = table.logits.tolist()
+        for row, logit in zip(rows, answering(labels), strict=True):
+            logits[row] = logit
+        table.assign(logits=logits).to_parquet(path / "predictions.parquet")
+    # Every photo is right in one run alone: as likely as so many heads, or tails, in a row.
+    assert ablations.p_value(run, base) == pytest.approx(2 * 0.5 ** len(rows))
+    others = table.assign(split=table.split.replace({"validation": "test", "test": "validation"}))
+    others.to_parquet(base.path / "predictions.parquet")
+    assert ablations.p_value(run, base) is None
 
 
 def test_what_is_missing_is_trained_by_the_command_that_is_printed(

@@ -13,10 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from trashnet.card import command_for, option
-from trashnet.compare import mcnemar
+from trashnet.compare import answers_of, mcnemar
 from trashnet.config import TrainConfig, environment
 from trashnet.errors import TrashnetError
 from trashnet.files import write_atomically
@@ -78,23 +76,14 @@ def run_of(config: TrainConfig, runs: list[Run]) -> Run | None:
     return None
 
 
-def right(run: Run) -> dict[str, bool]:
-    """Returns of each validation photo whether the run gets it right."""
-    table = run.predictions()
-    table = table[table.split == "validation"]
-    answers = np.array(run.classes)[np.stack(table.logits.to_numpy()).argmax(axis=1)]
-    return dict(zip(table.file, answers == table.label, strict=True))
-
-
 def p_value(run: Run, base: Run | None) -> float | None:
     """Returns McNemar's p-value against the base, or None where the photos are others."""
     if base is None or run.id == base.id:
         return None
-    ours, theirs = right(run), right(base)
-    if ours.keys() != theirs.keys():
+    ours, theirs = (answers_of(r, "validation").set_index("file").sort_index() for r in (run, base))
+    if not ours.index.equals(theirs.index):
         return None
-    files = sorted(ours)
-    return mcnemar(*(np.array([answers[file] for file in files]) for answers in (ours, theirs)))
+    return mcnemar(*((said.predicted == said.label).to_numpy() for said in (ours, theirs)))
 
 
 def _found(runs: list[Run]) -> dict[str, Run | None]:

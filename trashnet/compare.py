@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trashnet.errors import RunError
+from trashnet.evaluate import answers
 from trashnet.runs import Run
 
 
@@ -57,10 +58,11 @@ def compare(one: Run, two: Run) -> Comparison:
     """
     if set(one.classes) != set(two.classes):
         raise RunError(f"The runs {one.id} and {two.id} know different classes.")
-    table = _answers(one).merge(_answers(two), on=["file", "label"], suffixes=("_one", "_two"))
+    answered = (answers_of(run, "test") for run in (one, two))
+    table = pd.merge(*answered, on=["file", "label"], suffixes=("_one", "_two"))
     if table.empty:
         raise RunError(f"The runs {one.id} and {two.id} share no test photo; their splits differ.")
-    table = table.rename(columns={"answer_one": "one", "answer_two": "two"})
+    table = table.rename(columns={"predicted_one": "one", "predicted_two": "two"})
     table["one_right"], table["two_right"] = table.one == table.label, table.two == table.label
     p_value = mcnemar(table.one_right.to_numpy(), table.two_right.to_numpy())
     return Comparison(table, p_value, (one.id, two.id))
@@ -84,11 +86,11 @@ def mcnemar(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:
     return float(binomtest(first, first + second).pvalue)
 
 
-def _answers(run: Run) -> pd.DataFrame:
+def answers_of(run: Run, split: str) -> pd.DataFrame:
+    """Returns file, label and predicted of a run's photos of a split, in the order of its index."""
     table = run.predictions()
-    table = table[table.split == "test"]
-    answers = np.array(run.classes)[np.stack(table.logits.to_numpy()).argmax(axis=1)]
-    return table[["file", "label"]].assign(answer=answers)
+    said = answers(table[table.split == split], run.classes)
+    return said.sort_index()[["file", "label", "predicted"]]
 
 
 def differing_settings(runs: list[Run]) -> pd.DataFrame:

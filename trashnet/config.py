@@ -328,9 +328,8 @@ def quiet_tensorflow() -> None:
 
 
 def quiet_ray() -> None:
-    """Keeps Ray from reporting its use to its makers and from announcing its next versions."""
+    """Keeps Ray from reporting its use to its makers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
 def _netrc_has_wandb() -> bool:

@@ -22,7 +22,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -32,9 +31,16 @@ from trashnet.config import Environment, TrainConfig
 from trashnet.data import Photos
 from trashnet.errors import ConfigError, RunError
 from trashnet.files import Progress, read_json, silent, write_json
-from trashnet.processes import living
 from trashnet.review import Decision
-from trashnet.runs import STOP_GRACE, Run, check_startable, new_run, start, stop
+from trashnet.runs import (
+    STOP_GRACE,
+    Run,
+    check_startable,
+    end_if_overdue,
+    new_run,
+    start,
+    stop,
+)
 from trashnet.scale import connect
 
 _SPACES = {
@@ -292,18 +298,12 @@ class _Trial(tune.Trainable):
 
 def _end(run: Run) -> None:
     """Stops a training, if it is one, and waits until it has."""
-    status = run.status()
-    if not status.is_active:
-        return
-    with contextlib.suppress(RunError):
-        stop(run)
-    process = living(status.pid, status.process_started)
-    if process is not None:
-        try:
-            process.wait(STOP_GRACE)
-        except psutil.TimeoutExpired:
-            process.kill()
-            run.write_status(state="stopped", error=None)
+    if not run.stop_requested:
+        with contextlib.suppress(RunError):  # nothing trains it
+            stop(run)
+    last = time.monotonic() + STOP_GRACE + _LOOK
+    while run.status().is_active and not end_if_overdue(run) and time.monotonic() < last:
+        time.sleep(_LOOK)
 
 
 def _result(row: dict[str, Any]) -> dict[str, Any]:
