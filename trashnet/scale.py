@@ -2,8 +2,7 @@
 
 Actors of one model and one core each read, answer and write whole parts (`trashnet.parts`). Photos
 never pass through Ray's object store, so nothing is copied and memory stays that of the models.
-Ray Data, measured on the same photos, answered half as many a second with the files read by the
-actors and a third with them read by itself, and ended the whole job at the first unreadable file.
+Ray Data answered fewer photos a second, and ended the whole job at the first unreadable file.
 """
 
 import dataclasses
