@@ -103,6 +103,11 @@ AUTHORS = "The authors' split has one test set; folds need another split."
         ({"model": "frozen_features", "epochs": 1}, "epochs must be 0."),
         ({"epochs": 0}, "epochs is 0; cnn_baseline needs at least 1."),
         ({"interpolation": 0.99}, "interpolation must be 1."),
+        (
+            {"model": "efficientnet_lite0", "optimizer": "muon"},
+            "muon trains cnn only; efficientnet_lite0 needs the optimizer adam.",
+        ),
+        ({"mirrored_views": True}, "mirrored_views must be off."),
     ],
 )
 def test_settings_that_do_not_go_together_are_said_in_one_sentence(
@@ -126,6 +131,7 @@ def test_settings_that_do_not_go_together_are_said_in_one_sentence(
         {"model": "efficientnet_lite0", "epochs": 0},
         {"model": "efficientnet_lite0", "interpolation": 0.0},
         {"model": "efficientnetv2_b0", "interpolation": 0.5, "schedule": "cosine"},
+        {"model": "cnn", "optimizer": "muon", "weight_decay": 0.1, "mirrored_views": True},
     ],
 )
 def test_settings_that_go_together_are_taken(values: dict[str, Any]) -> None:
@@ -208,6 +214,7 @@ def test_a_configuration_from_before_the_newer_settings_means_what_it_meant(
     # the run's own knowledge: float32, in those.
     assert {k: v for k, v in newer.items() if v} == {
         "schedule": "constant",
+        "optimizer": "adam",
         "interpolation": 1.0,
         "frozen_blocks": 3,
         "folds": 1,

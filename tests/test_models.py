@@ -15,6 +15,7 @@ from trashnet.errors import ConfigError
 from trashnet.models import (
     FEATURES,
     build_model,
+    compiled_model,
     efficientnet_lite0_backbone,
     embedder,
     interpolate,
@@ -23,7 +24,9 @@ from trashnet.models import (
     linear_head,
     set_head,
     with_feature_map,
+    with_mirrored_views,
 )
+from trashnet.standardized import deployed
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3)).astype(np.float32)
 PRETRAINED = [name for name in MODELS if name not in FROM_SCRATCH]
@@ -158,6 +161,51 @@ def test_a_pooled_model_gives_its_head() -> None:
     photos = np.ones((2, 8, 8, 3), np.float32)
     logits, features = with_feature_map(model).predict_on_batch(photos)
     np.testing.assert_allclose(features.mean(axis=(1, 2)) @ kernel + bias, logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("image_size", [48, 33])
+def test_mirrored_views_are_averaged(image_size: int) -> None:
+    rng = np.random.default_rng(0)
+    model = deployed(build_model("cnn", image_size, 6))
+    photos = rng.uniform(0, 255, (3, image_size, image_size, 3)).astype(np.float32)
+    four = with_mirrored_views(model)
+    assert four.count_params() == model.count_params()
+    views = [photos, photos[:, :, ::-1], photos[:, ::-1], photos[:, ::-1, ::-1]]
+    each = [answers(model, view) for view in views]
+    assert min(np.abs(one - each[0]).max() for one in each[1:]) > 0.01
+    for view in views:  # whichever way round the photo is shown
+        np.testing.assert_allclose(answers(four, view), np.mean(each, axis=0), atol=1e-4)
+    # Where the mean map is high, the photo as it is shown is the reason.
+    logits, features = map(np.asarray, with_feature_map(four)(photos, training=False))
+    kernel, bias = map(np.asarray, linear_head(four))
+    np.testing.assert_allclose(features.mean(axis=(1, 2)) @ kernel + bias, logits, atol=1e-4)
+    mirrored = np.asarray(with_feature_map(four)(views[1], training=False)[1])
+    np.testing.assert_allclose(mirrored, features[:, :, ::-1], atol=1e-4)
+
+
+def test_muon_makes_steps_of_equal_size_in_every_direction() -> None:
+    """Of the kernels; the head is moved by Adam."""
+    rate, decay = 0.01, 0.5
+    photos = np.random.default_rng(0).uniform(0, 255, (6, 32, 32, 3)).astype(np.float32)
+    settings = {"image_size": 32, "learning_rate": rate, "optimizer": "muon"}
+    steps = {}
+    for given in (0.0, decay):
+        config = TrainConfig(model="cnn", weight_decay=given, **settings)
+        model = compiled_model(config, 6, 1)
+        before = [keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
+        model.train_on_batch(photos, np.eye(6, dtype=np.float32))
+        after = [keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
+        names = [v.path for v in model.trainable_variables]
+        steps[given] = {n: (b, a - b) for n, a, b in zip(names, after, before, strict=True)}
+    # Later kernels have more filters than six photos have places.
+    for name in ("conv_1/kernel", "conv_2a/kernel", "conv_2b/kernel"):
+        sizes = np.linalg.svd(steps[0.0][name][1], compute_uv=False)
+        assert np.quantile(sizes, 0.1) > 0.5 * sizes.max(), name
+    head = np.linalg.svd(steps[0.0]["logits/kernel"][1], compute_uv=False)
+    assert head[5] < 0.5 * head[0]
+    for name, (start, step) in steps[decay].items():
+        taken = decay * rate * start if name.startswith("conv") and "kernel" in name else 0
+        np.testing.assert_allclose(step + taken, steps[0.0][name][1], atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("image_size", [1, 8, 21])

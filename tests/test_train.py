@@ -307,6 +307,31 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(
     assert_same_answers(run, trained)
 
 
+def test_the_own_network_is_resumed_and_answers_by_mirrored_views(
+    home: Environment, make_run: Callable[..., Run]
+) -> None:
+    recipe = TrainConfig.recipe("cnn").to_dict() | {"image_size": 33, "epochs": 3}
+    changes = {"optimizer": "muon", "weight_decay": 0.1, "precision": "float32"}
+    through, broken = (
+        make_run(**recipe | changes | {"split": "random", "tracking": "off"}) for _ in range(2)
+    )
+    train_and_evaluate(through, home)
+    train_and_evaluate(broken, home, at("Training", STEPS + 4, stop(broken)))
+    assert broken.status().epoch == 1
+    train_and_evaluate(broken, home)
+    assert_same_epochs(broken, through)
+    assert_same_answers(broken, through)
+    table = through.predictions().iloc[:8]
+    root = Path(through.config["data"]["root"])
+    photos = np.stack([load_photo(root / file, 33) for file in table.file])
+    trained = Checkpoint(through.path).best()
+    each = [
+        trained.predict_on_batch(np.ascontiguousarray(view, np.float32))
+        for view in (photos, photos[:, :, ::-1], photos[:, ::-1], photos[:, ::-1, ::-1])
+    ]
+    np.testing.assert_allclose(np.stack(table.logits), np.mean(each, axis=0), atol=0.02)
+
+
 def test_an_epoch_killed_before_its_checkpoint_is_listed_once(
     home: Environment, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

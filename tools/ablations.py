@@ -25,7 +25,7 @@ RESULTS = ROOT / "docs" / "ablations.json"
 PAGE = ROOT / "docs" / "method.md"
 BEGIN, END = "<!-- ablations: begin -->", "<!-- ablations: end -->"
 
-BASE = dataclasses.replace(TrainConfig.recipe("cnn"), epochs=50, tracking="off")
+BASE = dataclasses.replace(TrainConfig.recipe("cnn"), epochs=50, image_size=96, tracking="off")
 
 _NO_MOVES: dict[str, Any] = {"zoom": 0.0, "stretch": 0.0, "shift": 0.0}
 _NO_LIGHT: dict[str, Any] = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "tint": 0.0}
@@ -48,10 +48,13 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "no label smoothing": {"label_smoothing": 0.0},
     "dropout 0.3": {"dropout": 0.3},
     "a constant rate": {"schedule": "constant"},
+    "Adam at 0.001": {"optimizer": "adam", "learning_rate": 0.001},
+    "no weight decay": {"weight_decay": 0.0},
+    "one view": {"mirrored_views": False},
     "10 epochs": {"epochs": 10},
     "150 epochs": {"epochs": 150},
-    "photos of 96 pixels": {"image_size": 96},
-    "photos of 160 pixels": {"image_size": 160},
+    "photos of 64 pixels": {"image_size": 64},
+    "photos of 128 pixels": {"image_size": 128},
     "photos of 224 pixels": {"image_size": 224},
     "float32": {"precision": "float32"},
 }

@@ -18,6 +18,7 @@ from trashnet.errors import ConfigError
 
 Split = Literal["object", "random", "authors"]
 Schedule = Literal["constant", "cosine"]
+Optimizer = Literal["adam", "muon"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Tracking = Literal["auto", "online", "offline", "off"]
 
@@ -41,6 +42,7 @@ _FINE_TUNING = _STRONG | {"epochs": 10, "learning_rate": 2e-4}
 RECIPES: dict[str, dict[str, Any]] = {
     "cnn_baseline": {},
     "cnn": _STRONG
+    | {"optimizer": "muon", "learning_rate": 0.002, "weight_decay": 0.1, "mirrored_views": True}
     | {"epochs": 150, "image_size": 128, "rotation": 180.0, "zoom": 0.5, "stretch": 0.3},
     # The head is fitted, not trained: there are no epochs and nothing is augmented.
     "frozen_features": {"epochs": 0, "horizontal_flip": False, "brightness": 0.0, "rotation": 0.0},
@@ -76,7 +78,11 @@ class TrainConfig:
     epochs: int = _setting(50, "passes over the training photos", 0, 1000)
     image_size: int = _setting(224, "side of the square input, in pixels", 32, 512)
     batch_size: int = _setting(32, "photos per optimisation step", 1, 512)
-    learning_rate: float = _setting(0.001, "Adam's (highest) learning rate", 1e-7, 1.0)
+    learning_rate: float = _setting(0.001, "(highest) learning rate", 1e-7, 1.0)
+    optimizer: Optimizer = _setting("adam", "what turns gradients into steps; muon is for cnn")
+    weight_decay: float = _setting(
+        0.0, "share of a weight that a step of learning rate 1 would take away", 0.0, 1.0
+    )
     schedule: Schedule = _setting(
         "constant", "constant, or cosine: warm up for an epoch, then fall to zero, keep the last"
     )
@@ -111,6 +117,9 @@ class TrainConfig:
     mixup: float = _setting(
         0.0, "how much photos are blended with others (Beta's alpha; Zhang et al. 2018)", 0.0, 1.0
     )
+    mirrored_views: bool = _setting(
+        False, "answer with the mean over the photo and its three mirror images"
+    )
     class_weights: bool = _setting(True, "weigh rare classes up in the loss")
     tracking: Tracking = _setting("auto", "Weights & Biases: auto, online, offline or off")
 
@@ -136,6 +145,12 @@ class TrainConfig:
         if self.model in FROM_SCRATCH and self.interpolation < 1:
             raise ConfigError(
                 f"{self.model} has no pretrained weights to mix with; interpolation must be 1."
+            )
+        if self.optimizer == "muon" and self.model != "cnn":
+            raise ConfigError(f"muon trains cnn only; {self.model} needs the optimizer adam.")
+        if self.mirrored_views and self.model == "cnn_baseline":
+            raise ConfigError(
+                "cnn_baseline does not end in a mean over the photo; mirrored_views must be off."
             )
 
     @classmethod

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 from keras.optimizers.schedules import LearningRateSchedule
 from numpy.typing import NDArray
 
@@ -41,6 +41,12 @@ CNN_FILTERS = (32, 48, 96, 128, 192)
 _DOWNLOAD_SECONDS = 20
 """How long a download of weights may stand still."""
 
+_ADAM_BESIDE_MUON = 0.5
+"""Share of Muon's rate at which Adam moves the weights that are no kernels."""
+
+_MIRRORS = ((), (2,), (1,), (1, 2))
+"""Axes of a batch of photos along which each view is mirrored: none, width, height, both."""
+
 _CNN_BASELINE_SMALLEST = 22
 """Side of the smallest photo, in pixels, of which three convolutions and poolings leave one."""
 
@@ -66,7 +72,7 @@ def compiled_model(
             config.dropout,
         )
     model.compile(
-        keras.optimizers.Adam(_learning_rate(config, steps)),
+        _optimizer(config, steps),
         keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=config.label_smoothing
         ),
@@ -87,6 +93,21 @@ def _computing_in(precision: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    """`steps` are those of an epoch."""
+    rate = _learning_rate(config, steps)
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(rate, weight_decay=config.weight_decay or None)
+    # The kernels, which are matrices here; gains, biases and the head are left to Adam.
+    return keras.optimizers.Muon(
+        rate,
+        weight_decay=config.weight_decay or None,
+        adam_weight_decay=None,
+        adam_lr_ratio=_ADAM_BESIDE_MUON,
+        exclude_layers=["logits"],
+    )
 
 
 def _learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedule:
@@ -250,6 +271,25 @@ def _cnn_baseline(image_size: int, num_classes: int, dropout: float) -> keras.Mo
 def with_feature_map(model: keras.Model) -> keras.Model:
     """Returns the same network with two outputs: logits and last feature map."""
     return keras.Model(model.input, [model.output, model.get_layer(FEATURES).output])
+
+
+def with_mirrored_views(model: keras.Model) -> keras.Model:
+    """Returns the network that looks at a photo and at its three mirror images.
+
+    Their last feature maps, mirrored back, are averaged into one, so the answer stays a linear
+    function of a map's mean and can be explained by it.
+
+    Args:
+        model: A network that ends in a linear head.
+    """
+    trunk = keras.Model(model.input, model.get_layer(FEATURES).output, name="one_view")
+    photo = keras.Input(model.input.shape[1:], name="photo")
+    views = ops.concatenate([ops.flip(photo, axes) if axes else photo for axes in _MIRRORS])
+    maps = ops.split(trunk(views), len(_MIRRORS))
+    back = [ops.flip(m, axes) if axes else m for m, axes in zip(maps, _MIRRORS, strict=True)]
+    features = layers.Average(name=FEATURES)(back)
+    logits = model.get_layer("logits")(model.get_layer("embedding")(features))
+    return keras.Model(photo, logits, name=model.name)
 
 
 def linear_head(model: keras.Model) -> tuple[keras.Variable, keras.Variable] | None:

@@ -4,6 +4,7 @@ Normalising the kernel instead of the feature map costs the same whatever the ph
 cheap on a CPU, and the network computes the same function in training and after it.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -31,7 +32,9 @@ class StandardizedConv2D(layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the weights: kernel, a gain per filter, a bias per filter."""
-        size = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
+        self._shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
+        # A matrix with a column per filter, because Keras' Muon makes steps of matrices only.
+        size = (math.prod(self._shape[:3]), self.filters)
         # Not cast: a mean over hundreds of bfloat16 weights would be a coarse one.
         self.kernel = self.add_weight(
             shape=size, initializer="he_normal", autocast=False, name="kernel"
@@ -43,10 +46,10 @@ class StandardizedConv2D(layers.Layer):
 
     def effective_kernel(self) -> Any:
         """Returns the kernel the convolution uses, `(size, size, c, filters) float32`."""
-        mean, variance = ops.moments(self.kernel, axes=(0, 1, 2), keepdims=True)
-        fan_in = float(np.prod(self.kernel.shape[:3]))
+        mean, variance = ops.moments(self.kernel, axes=0)
+        fan_in = self.kernel.shape[0]
         scale = _RELU_GAIN * self.gain * ops.rsqrt(ops.maximum(variance * fan_in, 1e-4))
-        return (self.kernel - mean) * scale
+        return ops.reshape((self.kernel - mean) * scale, self._shape)
 
     def call(self, inputs: Any) -> Any:
         """Convolves."""

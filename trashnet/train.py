@@ -45,6 +45,7 @@ from trashnet.models import (
     linear_head,
     set_head,
     with_feature_map,
+    with_mirrored_views,
 )
 from trashnet.neighbours import Projection, distance_to_training
 from trashnet.pipeline import TrainingBatches, decode_photos, plain_batches
@@ -421,6 +422,8 @@ class _Training:
         if self.config.interpolation < 1:
             interpolate(checkpoint.pretrained(), model, self.config.interpolation)
         model = deployed(model)
+        if self.config.mirrored_views:
+            model = with_mirrored_views(model)
         write_atomically(self.run.path / "model.keras", model.save)
         self._export(model)
         predictions = self._predict()

@@ -36,10 +36,13 @@ MODEL_HELP = {
 FIRST = ("epochs", "learning_rate", "image_size", "batch_size", "class_weights")
 SCHEDULE = (
     "schedule",
+    "optimizer",
+    "weight_decay",
     "frozen_blocks",
     "label_smoothing",
     "dropout",
     "interpolation",
+    "mirrored_views",
     "precision",
 )
 DATA = ("split", "folds", "fold", "exclude_conflicts", "seed", "tracking")
