@@ -36,6 +36,8 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "another seed": {"seed": 1},
     "a third seed": {"seed": 2},
+    "10 epochs": {"epochs": 10},
+    "150 epochs": {"epochs": 150},
     "no augmentation": _NONE,
     "the promised augmentation: mirrored, ± 15°, ± 20 % light": _NONE
     | {"horizontal_flip": True, "rotation": 15.0, "brightness": 0.2},
@@ -47,16 +49,13 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "no class weights": {"class_weights": False},
     "no label smoothing": {"label_smoothing": 0.0},
     "dropout 0.3": {"dropout": 0.3},
-    "a constant rate": {"schedule": "constant"},
     "Adam at 0.001": {"optimizer": "adam", "learning_rate": 0.001},
-    "no weight decay": {"weight_decay": 0.0},
     "one view": {"mirrored_views": False},
-    "10 epochs": {"epochs": 10},
-    "150 epochs": {"epochs": 150},
-    "photos of 64 pixels": {"image_size": 64},
     "photos of 128 pixels": {"image_size": 128},
     "photos of 224 pixels": {"image_size": 224},
     "float32": {"precision": "float32"},
+    "no weight decay": {"weight_decay": 0.0},
+    "a constant rate": {"schedule": "constant"},
 }
 """What is changed in `BASE`, one thing a row."""
 
