@@ -5,12 +5,16 @@ import re
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
-from visiting import PAGES, ROOT, pictures, run, words
+from visiting import PAGES, ROOT, open_page, pictures, run, words
 
 from pages.shared import loaders
+from trashnet.data import Photos
 from trashnet.errors import DataError
+from trashnet.evaluate import evaluate
+from trashnet.files import read_json, write_json
 from trashnet.library import describe_as
 from trashnet.runs import Run
 
@@ -60,6 +64,49 @@ def test_what_is_written_about_a_run_is_no_markup(trained: Run) -> None:
     for text in about:
         inside = text.removeprefix(":gray-badge[").removesuffix("]")  # the frame of a tag
         assert not re.search(r"(?<!\\)(!|\]|<)", inside), "each is shown as it is"
+
+
+@pytest.fixture
+def badly_named(mistaken: Run) -> Run:
+    """A run on a folder whose owner calls a class by what Markdown makes a link of."""
+    name = {"glass": "[glass](elsewhere)"}
+    config = read_json(mistaken.path / "config.json")
+    config["classes"] = [name.get(label, label) for label in config["classes"]]
+    write_json(mistaken.path / "config.json", config)
+    for table in ("predictions", "index"):
+        path = mistaken.path / f"{table}.parquet"
+        found = pd.read_parquet(path)
+        labels = [column for column in ("label", "original_label") if column in found]
+        found[labels] = found[labels].replace(name)
+        found.to_parquet(path, index=False)
+    run = Run(mistaken.path)
+    write_json(run.path / "evaluation.json", evaluate(run.predictions(), run.classes))
+    return run
+
+
+def links(page: AppTest) -> list[str]:
+    """What on a page would be a link to elsewhere."""
+    return re.findall(r"\n.*(?<!\\)\[glass(?<!\\)\]\(elsewhere.*", words(page))
+
+
+@pytest.mark.parametrize(
+    "tab", ["Errors", "Report", "Calibration", "Bias", "Robustness", "Label errors", "Compare"]
+)
+def test_the_name_of_a_class_is_no_markup(badly_named: Run, tab: str) -> None:
+    page = AppTest.from_file(str(ROOT / PAGES["Evaluation"]), default_timeout=60)
+    page.query_params["evaluation_tab"] = tab
+    page.query_params["evaluation_true"] = "[glass](elsewhere)"
+    table = badly_named.predictions()
+    page.query_params["photo"] = table.file[table.label == "[glass](elsewhere)"].iloc[0]
+    assert links(run(page)) == []
+
+
+def test_an_answer_is_no_markup(badly_named: Run, samples: Photos) -> None:
+    photos = {path.name: path.read_bytes() for path in sorted((samples.root / "glass").iterdir())}
+    page = open_page("Classify")
+    page.file_uploader[0].set_value([(n, c, "image/jpeg") for n, c in list(photos.items())[:3]])
+    run(page)
+    assert "glass" in words(page) and links(page) == []
 
 
 def test_a_table_of_photos_opens_none_outside_of_their_folder(

@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.answered import answers_to
-from pages.shared.widgets import OUT_OF_FOLD, figures_of, paged, photo_grid, split_name
+from pages.shared.widgets import OUT_OF_FOLD, figures_of, paged, photo_grid, plain, split_name
 from trashnet.runs import Run
 from trashnet.slices import ALL, sentence, slice_of
 
@@ -30,7 +30,7 @@ def render(run: Run, split: str, figures: dict[str, Any]) -> None:
         f"{split_name(split)}, n = {len(said):,}."
     )
     for _, row in called.iterrows():
-        st.markdown(f"- {sentence(row)}")
+        st.markdown(f"- {plain(sentence(row))}")
     if called.empty:
         st.caption(
             "That says that no difference is large enough to be seen among so many photos, not "
@@ -74,8 +74,11 @@ def _render_wrong(run: Run, inside: pd.DataFrame, row: pd.Series) -> None:
     if row.label != ALL:
         inside = inside[inside.label == row.label]
     wrong = inside[inside.label != inside.predicted]
-    st.markdown(f"**{sentence(row)}** The {len(wrong)} that are wrong:")
+    st.markdown(f"**{plain(sentence(row))}** The {len(wrong)} that are wrong:")
     first, last = paged(wrong.file, "bias_page", per_page=12)
     shown = wrong.iloc[first:last]
-    captions = [f"**{r.label}**  \n{r.predicted}, {r.confidence:.0%}" for r in shown.itertuples()]
+    captions = [
+        f"**{plain(row.label)}**  \n{plain(row.predicted)}, {row.confidence:.0%}"
+        for row in shown.itertuples()
+    ]
     photo_grid(loaders.photo_root(run), shown.file, captions, width=110)

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
-from pages.shared.widgets import paged, photo_grid
+from pages.shared.widgets import paged, photo_grid, plain
 from trashnet.compare import Comparison, differing_settings
 from trashnet.errors import TrashnetError
 from trashnet.figures import compared_curves
@@ -62,6 +62,9 @@ def _render_photos(result: Comparison, one: Run, two: Run, key: str) -> None:
         return
     first, last = paged(rows.file, f"{key}_page", per_page=24)
     shown = rows.iloc[first:last]
-    captions = [f"**{row.label}**  \n{row.one} · {row.two}" for row in shown.itertuples()]
+    captions = [
+        f"**{plain(row.label)}**  \n{plain(row.one)} · {plain(row.two)}"
+        for row in shown.itertuples()
+    ]
     st.caption(f"Under each photo: its class, then what {one.id} · {two.id} said.")
     photo_grid(loaders.photo_root(one), shown.file, captions)

@@ -5,7 +5,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pages.shared import loaders
-from pages.shared.widgets import photo_grid
+from pages.shared.widgets import photo_grid, plain
 from trashnet.errors import PhotoError, TrashnetError
 from trashnet.explain import overlay
 from trashnet.figures import probability_bars
@@ -62,9 +62,9 @@ def render_answer(run: Run, content: bytes, key: str) -> None:
 
 def _render_words(prediction: Prediction, threshold: float) -> None:
     if prediction.sure:
-        st.subheader(f"{prediction.label.capitalize()}, {prediction.confidence:.0%}")
+        st.subheader(f"{plain(prediction.label.capitalize())}, {prediction.confidence:.0%}")
         return
-    st.subheader(f"Not sure; perhaps {prediction.label}, {prediction.confidence:.0%}")
+    st.subheader(f"Not sure; perhaps {plain(prediction.label)}, {prediction.confidence:.0%}")
     st.caption(
         f"Below {threshold:.0%} an answer counts as not sure. Try another angle, one object at a "
         "time, or a plain background."
@@ -103,8 +103,8 @@ def render_similar(run: Run, similar: list[Similar]) -> None:
     st.markdown("**The training photos it is most like**")
     root = loaders.photo_root(run)
     if all((root / s.file).is_file() for s in similar):
-        captions = [f"**{s.label}**  \n{s.file.split('/')[-1]}" for s in similar]
+        captions = [f"**{plain(s.label)}**  \n{plain(s.file.split('/')[-1])}" for s in similar]
         photo_grid(root, [s.file for s in similar], captions, width=110)
         return
-    st.markdown(" · ".join(f"**{s.label}** `{s.file.split('/')[-1]}`" for s in similar))
+    st.markdown(" · ".join(f"**{plain(s.label)}** {plain(s.file.split('/')[-1])}" for s in similar))
     st.caption("The photos themselves are not on this machine.")

@@ -9,7 +9,7 @@ import streamlit as st
 from pages.shared import loaders
 from pages.shared.answers import render_similar
 from pages.shared.reviewing import open_desk, render_review
-from pages.shared.widgets import photo_grid
+from pages.shared.widgets import photo_grid, plain
 from trashnet.errors import TrashnetError
 from trashnet.explain import overlay
 from trashnet.figures import probability_bars
@@ -41,9 +41,9 @@ def close_photo() -> None:
 @st.dialog("Photo", width="large", on_dismiss=close_photo)
 def _show(run: Run, row: pd.Series) -> None:
     right = row.label == row.predicted
+    true, said = plain(row.label), plain(row.predicted)
     st.markdown(
-        f"`{row.file}` · true **{row.label}**, predicted **{row.predicted}** with "
-        f"{row.confidence:.0%}"
+        f"{plain(row.file)} · true **{true}**, predicted **{said}** with {row.confidence:.0%}"
     )
     path = loaders.photo_file(run, row.file)
     if path is None:
@@ -62,7 +62,7 @@ def _show(run: Run, row: pd.Series) -> None:
         what = "predicted" if label == row.predicted else "true"
         column.image(
             drawn,
-            caption=f"what spoke for {label} ({what})",
+            caption=f"what spoke for {plain(label)} ({what})",
             alt=f"{row.file}, and where it looks like {label}",
             output_format="JPEG",
         )
@@ -90,5 +90,5 @@ def render_object(index: pd.DataFrame, root: Path, file: str) -> None:
     same = index[index.group.isin(group) & (index.file != file)].head(8)
     if len(same):
         st.markdown("**Other photos of the same object**")
-        captions = [f"{r.file.split('/')[-1]}  \n{r.split}" for r in same.itertuples()]
+        captions = [f"{plain(r.file.split('/')[-1])}  \n{r.split}" for r in same.itertuples()]
         photo_grid(root, same.file, captions, width=110)

@@ -92,6 +92,11 @@ def accuracy_text(report: dict[str, Any], split: str) -> str:
     return f"{low:.1%} to {high:.1%}, {split_name(split)}, n = {report['n']:,}"
 
 
+def _unmarked(caption: str) -> str:
+    """What a caption says, without its Markdown."""
+    return re.sub(r"\\(.)", r"\1", caption.replace("**", ""))
+
+
 def photo_grid(
     root: Path,
     files: Sequence[str],
@@ -110,7 +115,7 @@ def photo_grid(
             with st.container(width=width, gap=None):
                 try:
                     picture = loaders.thumb(root, file, 2 * width)
-                    st.image(picture, width=width, alt=f"{file}: {caption.replace('**', '')}")
+                    st.image(picture, width=width, alt=f"{file}: {_unmarked(caption)}")
                 except (OSError, PhotoError):
                     st.caption(":material/broken_image: photo not on this machine")
                 st.caption(caption)
