@@ -43,7 +43,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cnn_baseline": {},
     "cnn": _STRONG
     | {"optimizer": "muon", "learning_rate": 0.002, "weight_decay": 0.1, "mirrored_views": True}
-    | {"epochs": 80, "image_size": 128, "rotation": 180.0, "zoom": 0.5, "stretch": 0.3},
+    | {"epochs": 80, "image_size": 160, "rotation": 180.0, "zoom": 0.5, "stretch": 0.3},
     # The head is fitted, not trained: there are no epochs and nothing is augmented.
     "frozen_features": {"epochs": 0, "horizontal_flip": False, "brightness": 0.0, "rotation": 0.0},
     "efficientnet_lite0": _FINE_TUNING,
