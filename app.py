@@ -5,6 +5,7 @@ import streamlit as st
 from pages.sections.run_table import runs_frame
 from pages.shared import loaders
 from pages.shared.answers import render_answer
+from pages.shared.markdown import plain
 from pages.shared.page import page_header, page_link
 from pages.shared.widgets import OUT_OF_FOLD, accuracy_text, figures_of, warn_of_samples
 from trashnet.data import Photos
@@ -40,8 +41,8 @@ def render_figures(run: Run | None, photos: Photos | None) -> None:
             st.metric("Model", f"{megabytes:.1f} MB", run.train_config.model, **look)
         if photos is not None:
             noun = "Pictures" if photos.is_sample else "Photos"
-            st.metric(noun, f"{len(photos.files):,}", photos.name, **look)
-            names = ", ".join(photos.classes)
+            st.metric(noun, f"{len(photos.files):,}", plain(photos.name), **look)
+            names = plain(", ".join(photos.classes))
             st.metric("Classes", len(photos.classes), "one folder each", help=names, **look)
 
 

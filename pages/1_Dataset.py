@@ -13,6 +13,7 @@ from pages.sections import (
     splits,
 )
 from pages.shared import dataset_dialog, loaders
+from pages.shared.markdown import plain
 from pages.shared.page import page_header
 from pages.shared.widgets import choose_one
 from trashnet.errors import TrashnetError
@@ -48,7 +49,7 @@ with st.container(horizontal=True):
         "Imbalance",
         f"{counts.max() / counts.min():.1f} : 1",
         border=True,
-        help=f"{counts.idxmax()} against {counts.idxmin()}",
+        help=plain(f"{counts.idxmax()} against {counts.idxmin()}"),
     )
     st.metric(
         "Conflicts",

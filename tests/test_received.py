@@ -24,9 +24,11 @@ from visiting import open_page
 from trashnet.errors import HubError
 from trashnet.files import read_json
 from trashnet.library import ship
+from trashnet.models import build_model, with_mirrored_views
 from trashnet.received import admit
 from trashnet.runs import RELEASED, Run
 from trashnet.sharing import MANIFEST
+from trashnet.standardized import deployed
 
 Spoil = Callable[[Path], Any]
 
@@ -195,6 +197,13 @@ def test_what_cannot_be_trusted_is_refused(
     assert said.startswith("Nothing was fetched: someone/waste holds no run") and reason in said
     assert "\n" not in said and said.endswith(".") and len(said) < 400
     assert list((tmp_path / "runs" / "theirs").iterdir()) == []
+
+
+def test_a_network_that_looks_at_mirrored_views_is_admitted(fetched: Path, tmp_path: Path) -> None:
+    network = with_mirrored_views(deployed(build_model("cnn", 33, 6)))
+    network.save(fetched / "model.keras")
+    seal(fetched)
+    assert receive(fetched, tmp_path / "run").is_finished
 
 
 def test_a_changed_file_is_noticed(fetched: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Flips, rotation, zoom, stretch and shift are one projective transform, and brightness, contrast,
 saturation and tint one colour matrix: each photo is resampled once, whatever is switched on, which
-is several times faster than a layer for each.
+is several times faster than a layer for each. `docs/method.md` says what they are worth.
 """
 
 import tensorflow as tf

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trashnet.config import FROM_SCRATCH, TrainConfig
+from trashnet.config import FROM_SCRATCH, TrainConfig, option
 from trashnet.data import trashnet_facts
 from trashnet.files import read_json
 from trashnet.runs import Run
@@ -33,14 +33,6 @@ def command_for(config: TrainConfig, samples: bool = False) -> str:
         if value != recipe[name] and name != "tracking":
             words.append(option(name, value))
     return " ".join(words)
-
-
-def option(name: str, value: Any) -> str:
-    """Returns a setting as the command line takes it."""
-    words = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{words}" if value else f"--no-{words}"
-    return f"--{words} {value}"
 
 
 def model_card(run: Run, title: str, about: str, made_by: list[str], more: str = "") -> str:

@@ -78,10 +78,10 @@ class TrainConfig:
     epochs: int = _setting(50, "passes over the training photos", 0, 1000)
     image_size: int = _setting(224, "side of the square input, in pixels", 32, 512)
     batch_size: int = _setting(32, "photos per optimisation step", 1, 512)
-    learning_rate: float = _setting(0.001, "(highest) learning rate", 1e-7, 1.0)
-    optimizer: Optimizer = _setting("adam", "what turns gradients into steps; muon is for cnn")
+    learning_rate: float = _setting(0.001, "learning rate, of a cosine the highest", 1e-7, 1.0)
+    optimizer: Optimizer = _setting("adam", "what makes steps of gradients; muon is for cnn")
     weight_decay: float = _setting(
-        0.0, "share of a weight that a step of learning rate 1 would take away", 0.0, 1.0
+        0.0, "share a step of rate 1 would take of every weight, by muon of kernels only", 0.0, 1.0
     )
     schedule: Schedule = _setting(
         "constant", "constant, or cosine: warm up for an epoch, then fall to zero, keep the last"
@@ -118,7 +118,7 @@ class TrainConfig:
         0.0, "how much photos are blended with others (Beta's alpha; Zhang et al. 2018)", 0.0, 1.0
     )
     mirrored_views: bool = _setting(
-        False, "answer with the mean over the photo and its three mirror images"
+        False, "once trained, answer with the mean over the photo and its three mirror images"
     )
     class_weights: bool = _setting(True, "weigh rare classes up in the loss")
     tracking: Tracking = _setting("auto", "Weights & Biases: auto, online, offline or off")
@@ -203,6 +203,14 @@ class TrainConfig:
 def choices(f: dataclasses.Field) -> tuple[str, ...]:
     """Returns the values a setting may take, or an empty tuple if it is no choice."""
     return MODELS if f.name == "model" else get_args(f.type)
+
+
+def option(name: str, value: Any) -> str:
+    """Returns a setting as the command line takes it."""
+    words = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{words}" if value else f"--no-{words}"
+    return f"--{words} {value}"
 
 
 def _check(f: dataclasses.Field, value: Any) -> None:

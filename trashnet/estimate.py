@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from trashnet.config import TRAIN_SHARE, Environment, TrainConfig
+from trashnet.config import TRAIN_SHARE, Environment, TrainConfig, option
 from trashnet.errors import RunError
 from trashnet.files import digest, read_json, write_json
 
@@ -17,7 +17,7 @@ _START_SECONDS = 15
 
 _PATIENCE_SECONDS = 300
 
-_MATTERS = ("model", "image_size", "batch_size", "precision")
+_MATTERS = ("model", "image_size", "batch_size", "precision", "optimizer", "mirrored_views")
 """The settings a step's cost depends on; augmentation is made while the network computes."""
 
 
@@ -65,7 +65,7 @@ def measured(config: TrainConfig, env: Environment) -> Cost:
 
 
 def _measure_in_a_process(config: TrainConfig, env: Environment) -> dict[str, float]:
-    settings = [f"--{name.replace('_', '-')}={getattr(config, name)}" for name in _MATTERS]
+    settings = " ".join(option(name, getattr(config, name)) for name in _MATTERS).split()
     try:
         done = subprocess.run(
             [sys.executable, "-m", "trashnet", "estimate", "--json", *settings],

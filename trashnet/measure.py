@@ -11,7 +11,7 @@ import psutil
 from trashnet.config import TRAIN_SHARE, TrainConfig
 from trashnet.estimate import Cost
 from trashnet.files import Progress, silent
-from trashnet.models import compiled_model
+from trashnet.models import compiled_model, with_mirrored_views
 from trashnet.pipeline import TrainingBatches
 
 log = logging.getLogger("trashnet")
@@ -31,6 +31,8 @@ def measure(config: TrainConfig) -> Cost:
     precisions = _PRECISIONS if config.precision == "auto" else (config.precision,)
     step = min(_step(config, p)[0] for p in precisions) if config.epochs else 0.0
     model = compiled_model(config, _CLASSES, 1)
+    if config.mirrored_views:
+        model = with_mirrored_views(model)
     shape = (config.batch_size, config.image_size, config.image_size, 3)
     photos = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
     model.predict_on_batch(photos)

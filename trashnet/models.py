@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -284,12 +285,15 @@ def with_mirrored_views(model: keras.Model) -> keras.Model:
     """
     trunk = keras.Model(model.input, model.get_layer(FEATURES).output, name="one_view")
     photo = keras.Input(model.input.shape[1:], name="photo")
-    views = ops.concatenate([ops.flip(photo, axes) if axes else photo for axes in _MIRRORS])
-    maps = ops.split(trunk(views), len(_MIRRORS))
-    back = [ops.flip(m, axes) if axes else m for m, axes in zip(maps, _MIRRORS, strict=True)]
-    features = layers.Average(name=FEATURES)(back)
+    maps = ops.split(trunk(ops.concatenate(_mirrored([photo] * len(_MIRRORS)))), len(_MIRRORS))
+    features = layers.Average(name=FEATURES)(_mirrored(maps))
     logits = model.get_layer("logits")(model.get_layer("embedding")(features))
     return keras.Model(photo, logits, name=model.name)
+
+
+def _mirrored(pictures: list[Any]) -> list[Any]:
+    """Mirrors each of four batches its own way; twice is not at all."""
+    return [ops.flip(p, axes) if axes else p for p, axes in zip(pictures, _MIRRORS, strict=True)]
 
 
 def linear_head(model: keras.Model) -> tuple[keras.Variable, keras.Variable] | None:

@@ -44,7 +44,8 @@ _TOLERANCE = 1e-3
 _LAYERS = frozenset(
     "Functional InputLayer Rescaling Normalization Conv2D DepthwiseConv2D BatchNormalization "
     "Activation Add Multiply Reshape Identity MaxPooling2D GlobalAveragePooling2D Flatten Dropout "
-    "Dense DTypePolicy GlorotUniform VarianceScaling Zeros Ones __keras_tensor__".split()
+    "Dense Flip Concatenate Split Average DTypePolicy GlorotUniform VarianceScaling Zeros Ones "
+    "__keras_tensor__".split()
 )
 """All that the networks of `trashnet.models` are made of; none of them holds code."""
 

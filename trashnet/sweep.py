@@ -320,7 +320,7 @@ def _score(run: Run, metric: str) -> float | None:
     """What validation says of a run: of its model where it has one, else of its best epoch."""
     if run.is_finished:
         scores = run.evaluation()["splits"]["validation"]
-        # As epochs are told: before calibration.
+        # As epochs are told: before calibration, but by all views where a model has several.
         return scores["accuracy"] if metric == "val_accuracy" else scores["uncalibrated"]["nll"]
     epochs = run.epochs()
     if epochs.empty:

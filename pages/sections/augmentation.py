@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.sections import training_form
 from pages.shared import loaders
+from pages.shared.markdown import plain
 from pages.shared.page import page_link
 from trashnet.config import TrainConfig
 from trashnet.data import Photos
@@ -104,7 +105,7 @@ def _chosen(photos: Photos, index: pd.DataFrame) -> list[str]:
     if len(files) < len(asked):
         unknown = ", ".join(repr(file) for file in asked if file not in known)
         st.warning(
-            f"There is no photo {unknown}; a name looks like {photos.files[0]!r}.",
+            plain(f"There is no photo {unknown}; a name looks like {photos.files[0]!r}."),
             icon=":material/search_off:",
         )
     elif not files:
@@ -131,7 +132,7 @@ def _show(photos: Photos, files: list[str], config: TrainConfig, count: int, vie
     shown = files if view == VIEWS[0] else files[:1]
     if view != VIEWS[0] and settings:
         st.caption(
-            f"`{files[0]}`, one change at a time. Each draws its own numbers, so a variant's "
+            f"{plain(files[0])}, one change at a time. Each draws its own numbers, so a variant's "
             "rotation is the same here as among all the others."
         )
     waiting = "" if loaders.preview().is_ready else (
@@ -170,7 +171,7 @@ def _row(photos: Photos, file: str, variants: list[bytes], size: int, of: str) -
                 st.image(original, width="stretch", alt=f"{file}: original")
             except (OSError, PhotoError):
                 st.caption(":material/broken_image: photo not on this machine")
-            st.caption(f"**original** {file.split('/')[1]}")
+            st.caption(f"**original** {plain(file.split('/')[1])}")
         # Stretched to the container, because Streamlit resamples what is wider than it is told.
         for number, variant in enumerate(variants, 1):
             with st.container(width=_WIDTH, gap=None):

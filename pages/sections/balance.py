@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from pages.shared.markdown import plain
 from trashnet.data import Photos
 from trashnet.figures import class_balance
 from trashnet.index import EXCLUDED, SPLITS, class_weights
@@ -36,7 +37,7 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
         )
     with right:
         _render_table(counts, share, weights)
-    st.markdown(_in_words(counts, weights))
+    st.markdown(plain(_in_words(counts, weights)))
     left_out = index[index.split == EXCLUDED]
     if len(left_out):
         st.markdown(

@@ -7,7 +7,8 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.answered import answers_to
-from pages.shared.widgets import OUT_OF_FOLD, figures_of, paged, photo_grid, plain, split_name
+from pages.shared.markdown import plain
+from pages.shared.widgets import OUT_OF_FOLD, figures_of, paged, photo_grid, split_name
 from trashnet.runs import Run
 from trashnet.slices import ALL, sentence, slice_of
 

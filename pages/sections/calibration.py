@@ -6,7 +6,8 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.answered import answers_to
-from pages.shared.widgets import paged, photo_grid, plain, split_name
+from pages.shared.markdown import plain
+from pages.shared.widgets import paged, photo_grid, split_name
 from trashnet.evaluate import accuracy_and_coverage
 from trashnet.figures import accuracy_coverage, reliability
 from trashnet.runs import Run

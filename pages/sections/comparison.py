@@ -4,7 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
-from pages.shared.widgets import paged, photo_grid, plain
+from pages.shared.markdown import plain
+from pages.shared.widgets import paged, photo_grid
 from trashnet.compare import Comparison, differing_settings
 from trashnet.errors import TrashnetError
 from trashnet.figures import compared_curves

@@ -8,7 +8,8 @@ import streamlit as st
 
 from pages.shared import loaders, photo_dialog
 from pages.shared.answered import answers_to
-from pages.shared.widgets import choose_one, paged, photo_grid, plain, split_name
+from pages.shared.markdown import plain
+from pages.shared.widgets import choose_one, paged, photo_grid, split_name
 from trashnet.figures import confusion
 from trashnet.photos import QUALITIES
 from trashnet.runs import Run

@@ -4,8 +4,9 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.known import suspects_of
+from pages.shared.markdown import plain
 from pages.shared.reviewing import UNCHANGED, open_desk, render_review, render_undo
-from pages.shared.widgets import paged, plain
+from pages.shared.widgets import paged
 from trashnet.errors import PhotoError
 from trashnet.runs import Run
 

@@ -7,9 +7,9 @@ import streamlit as st
 
 from pages.sections import run_notes
 from pages.shared import loaders
+from pages.shared.markdown import plain
 from pages.shared.owner import locked, owner_only
 from pages.shared.page import page_link
-from pages.shared.widgets import plain
 from trashnet.errors import TrashnetError
 from trashnet.figures import confusion, recall_bars, training_curves
 from trashnet.library import about

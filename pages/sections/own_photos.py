@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.sections.photo_input import MOST, ROOM
 from pages.shared import loaders
+from pages.shared.markdown import plain
 from pages.shared.widgets import accuracy_text
 from trashnet.archive import read_pictures
 from trashnet.errors import TrashnetError
@@ -17,9 +18,8 @@ from trashnet.runs import Run
 
 def render(run: Run) -> None:
     """Draws what the run makes of labelled photos that were sent."""
-    st.write(
-        f"A zip with a folder for each class ({', '.join(run.classes)}), photos of your own inside."
-    )
+    names = plain(", ".join(run.classes))
+    st.write(f"A zip with a folder for each class ({names}), photos of your own inside.")
     upload = st.file_uploader("Your test photos", type="zip", key="own_zip")
     if upload is None:
         st.caption("Nothing you upload is kept. On the command line there is no limit:")

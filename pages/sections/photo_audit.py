@@ -5,9 +5,10 @@ import streamlit as st
 
 from pages.sections import audit_job
 from pages.shared import known, loaders
+from pages.shared.markdown import plain
 from pages.shared.photo_dialog import open_photo
 from pages.shared.reviewing import UNCHANGED, Desk, open_desk, render_review, render_undo
-from pages.shared.widgets import choose_one, paged, plain
+from pages.shared.widgets import choose_one, paged
 from trashnet.data import Photos
 from trashnet.errors import PhotoError
 from trashnet.findings import (
@@ -201,7 +202,7 @@ def _render_photo(
             icon=":material/open_in_full:",
             on_click=open_photo,
             args=(file,),
-            help=f"Open {file}",
+            help=plain(f"Open {file}"),
         )
         if desk is not None:
             render_review(desk, file, label, key, suggested)

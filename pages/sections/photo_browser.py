@@ -3,9 +3,10 @@
 import pandas as pd
 import streamlit as st
 
+from pages.shared.markdown import plain
 from pages.shared.photo_dialog import open_photo
 from pages.shared.reviewing import open_desk, render_undo
-from pages.shared.widgets import paged, photo_grid, plain
+from pages.shared.widgets import paged, photo_grid
 from trashnet.data import Photos
 from trashnet.index import EXCLUDED, SPLITS
 from trashnet.photos import QUALITIES
@@ -76,7 +77,14 @@ def _filtered(photos: Photos, index: pd.DataFrame, reviewed: set[str]) -> pd.Dat
 
 
 def _pills(label: str, options: list[str] | tuple[str, ...], key: str) -> list[str]:
-    return st.pills(label, options, selection_mode="multi", key=key, bind="query-params")
+    return st.pills(
+        label,
+        options,
+        selection_mode="multi",
+        format_func=plain,
+        key=key,
+        bind="query-params",
+    )
 
 
 def _has_any(index: pd.DataFrame, marks: list[str], reviewed: set[str]) -> pd.Series:

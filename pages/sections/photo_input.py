@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.markdown import plain
 from trashnet.archive import is_zip, read_pictures
 from trashnet.batch import Named
 from trashnet.errors import DataError
@@ -71,6 +72,10 @@ def _render_examples(run: Run) -> list[Named]:
     """Draws one picture a class to choose from; the run was not trained on them."""
     examples = loaders.examples(run)
     chosen = st.pills(
-        "An example of", list(examples), key="classify_example", default=next(iter(examples))
+        "An example of",
+        list(examples),
+        format_func=plain,
+        key="classify_example",
+        default=next(iter(examples)),
     )
     return [(f"an example of {chosen}", examples[chosen])] if chosen else []

@@ -5,6 +5,7 @@ import streamlit as st
 
 from pages.sections import audit_job, photo_browser
 from pages.shared import known
+from pages.shared.markdown import plain
 from pages.shared.widgets import choose_one
 from trashnet.data import Photos
 from trashnet.figures import class_colours, photo_map
@@ -79,7 +80,6 @@ def _render_selected(photos: Photos, chosen: pd.DataFrame) -> None:
         )
         return
     counts = chosen.kind.value_counts()
-    st.markdown(
-        f"**{len(chosen):,} selected**: " + ", ".join(f"{n:,} {kind}" for kind, n in counts.items())
-    )
+    kinds = plain(", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
+    st.markdown(f"**{len(chosen):,} selected**: {kinds}")
     photo_browser.render_grid(photos, chosen, "map_page", per_page=24)

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import known
-from pages.shared.widgets import plain
+from pages.shared.markdown import plain
 from trashnet.data import Photos
 from trashnet.figures import colour_histogram, quality_boxes
 from trashnet.photos import QUALITIES

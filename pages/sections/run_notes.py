@@ -5,8 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.shared.markdown import plain
 from pages.shared.owner import allowed_later, locked, owner_only
-from pages.shared.widgets import plain
 from trashnet.errors import TrashnetError
 from trashnet.library import about, delete, describe_as, zip_run
 from trashnet.runs import Run

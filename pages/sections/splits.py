@@ -7,6 +7,7 @@ import streamlit as st
 
 from pages.sections import audit_job
 from pages.shared import loaders
+from pages.shared.markdown import plain
 from pages.shared.widgets import choose_one, photo_grid
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
@@ -144,6 +145,9 @@ def _render_pairs(
                 photo_grid(
                     photos.root,
                     [row.test, row.train],
-                    [f"**test** {row.test.split('/')[1]}", f"**train** {row.train.split('/')[1]}"],
+                    [
+                        f"**{end}** {plain(getattr(row, end).split('/')[1])}"
+                        for end in ("test", "train")
+                    ],
                     width=120,
                 )

@@ -55,9 +55,16 @@ LABELS = {
     "rotation": "Rotation ± (degrees)",
     "exclude_conflicts": "Leave out conflicts",
     "fold": "Test fold",
+    "mirrored_views": "Answer by mirrored views",
     "tracking": "W&B",
 }
 """Where the setting's name, written for people, would not do."""
+
+NUMBERS: dict[str, dict[str, Any]] = {
+    "learning_rate": {"format": "%.5f", "step": 1e-4},
+    "weight_decay": {"format": "%.3f", "step": 0.005},
+}
+"""Settings for which the steps of a slider are too coarse."""
 
 
 def render(photos: Photos) -> None:
@@ -174,6 +181,11 @@ def _widget(column: Any, name: str, photos: Photos) -> Any:
             return strength(name, "training")
     field, label = FIELDS[name], label_of(name)
     common = {"key": f"training_{name}", "help": _help(name)}
+    model = st.session_state["training_model"]
+    if name == "optimizer":
+        common["disabled"] = model != "cnn"
+    elif name == "mirrored_views":
+        common["disabled"] = model == "cnn_baseline"
     if field.type is bool:
         return column.checkbox(label, **common)
     if name == "split":
@@ -185,11 +197,11 @@ def _widget(column: Any, name: str, photos: Photos) -> Any:
         return column.selectbox(label, options, **common)
     low, high = field.metadata["min"], field.metadata["max"]
     if name == "epochs":  # a network without epochs has none, any other needs one
-        none = not RECIPES[st.session_state["training_model"]].get("epochs", 1)
+        none = not RECIPES[model].get("epochs", 1)
         low, common["disabled"] = 0 if none else 1, none
-    if field.type is float and name != "learning_rate":
+    style = NUMBERS.get(name, {})
+    if field.type is float and not style:
         return column.slider(label, low, high, step=0.05, **common)
-    style = {"format": "%.5f", "step": 1e-4} if name == "learning_rate" else {}
     low = 1e-6 if name == "learning_rate" else low
     return column.number_input(label, low, high, **common, **style)
 

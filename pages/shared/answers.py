@@ -5,7 +5,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pages.shared import loaders
-from pages.shared.widgets import photo_grid, plain
+from pages.shared.markdown import plain
+from pages.shared.widgets import photo_grid
 from trashnet.errors import PhotoError, TrashnetError
 from trashnet.explain import overlay
 from trashnet.figures import probability_bars
@@ -31,7 +32,7 @@ def render_photo(runs: list[Run], name: str, source: bytes | PhotoError, key: st
         for column, run in zip(st.columns(len(runs)), runs, strict=True):
             with column:
                 if len(runs) > 1:
-                    st.markdown(f"**{run.id}**")
+                    st.markdown(f"**{plain(run.id)}**")
                 render_answer(run, source, f"{key}_{run.id}")
 
 
@@ -78,7 +79,7 @@ def _render_map(run: Run, content: bytes, picture: NDArray[np.uint8], label: str
     """Draws the photo under the map of what spoke for the class."""
     place = st.container()  # the photo first, then what changes it
     opacity = st.slider(
-        f"Heat map: what spoke for {label}",
+        f"Heat map: what spoke for {plain(label)}",
         0,
         100,
         40,

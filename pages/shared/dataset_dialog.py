@@ -4,9 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import known, loaders
+from pages.shared.markdown import plain
 from pages.shared.photo_dialog import PARAMETER, close_photo, render_object
 from pages.shared.reviewing import open_desk, render_review
-from pages.shared.widgets import plain
 from trashnet.data import Photos
 from trashnet.errors import PhotoError, TrashnetError
 from trashnet.explain import overlay
@@ -90,7 +90,7 @@ def _render_answer(run: Run, content: bytes, row: pd.Series) -> None:
     left, right = st.columns(2)
     left.image(
         drawn,
-        caption=f"what spoke for {prediction.label}",
+        caption=f"what spoke for {plain(prediction.label)}",
         alt=f"{row.file}, and where it looks like {prediction.label}",
         output_format="JPEG",
     )

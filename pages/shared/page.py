@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from pages.shared import loaders
+from pages.shared.markdown import plain
 from pages.shared.owner import render_door
 from trashnet.errors import TrashnetError
 
@@ -85,7 +86,8 @@ def _render_status() -> None:
         elif photos.is_sample:
             st.caption(f":material/draw: {len(photos.files):,} **drawn sample pictures**")
         else:
-            st.caption(f":material/photo_library: {photos.name}, {len(photos.files):,} photos")
+            count = f"{len(photos.files):,} photos"
+            st.caption(f":material/photo_library: {plain(photos.name)}, {count}")
     if loaders.env().is_temporary:
         st.caption(
             ":material/hourglass_empty: runs are lost on restart",

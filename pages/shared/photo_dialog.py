@@ -8,8 +8,9 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.answers import render_similar
+from pages.shared.markdown import plain
 from pages.shared.reviewing import open_desk, render_review
-from pages.shared.widgets import photo_grid, plain
+from pages.shared.widgets import photo_grid
 from trashnet.errors import TrashnetError
 from trashnet.explain import overlay
 from trashnet.figures import probability_bars

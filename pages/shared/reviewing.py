@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.markdown import plain
 from pages.shared.owner import locked, owner_only
 from trashnet.data import Photos
 from trashnet.errors import TrashnetError
@@ -64,7 +65,7 @@ def undo(desk: Desk, file: str | None = None) -> None:
         st.toast(str(error), icon=":material/error:")
         return
     if taken is not None:
-        st.toast(f"Taken back: {taken.file} was {taken.words}.", icon=":material/undo:")
+        st.toast(plain(f"Taken back: {taken.file} was {taken.words}."), icon=":material/undo:")
 
 
 def render_review(
@@ -84,7 +85,7 @@ def render_review(
     decision = desk.decisions.get(file)
     if decision is not None:
         with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
-            st.caption(f":material/check: {decision.words}", width="content")
+            st.caption(f":material/check: {plain(decision.words)}", width="content")
             st.button(
                 "Undo",
                 key=f"{key}_undo_{file}",
@@ -92,7 +93,7 @@ def render_review(
                 type="tertiary",
                 on_click=undo,
                 args=(desk, file),
-                **locked(help=f"Take back that {file} was {decision.words}"),
+                **locked(help=plain(f"Take back that {file} was {decision.words}")),
             )
         return
     others = sorted(set(desk.photos.classes) - {label}, key=lambda name: name != suggested)
@@ -110,11 +111,11 @@ def render_review(
             )
         if len(others) == 1 or suggested in others:
             st.button(
-                f"→ {others[0]}",
+                f"→ {plain(others[0])}",
                 key=f"{key}_relabel_{file}",
                 on_click=decide,
                 args=(desk, file, "relabel", others[0]),
-                **locked(help=f"Relabel it {others[0]}"),
+                **locked(help=plain(f"Relabel it {others[0]}")),
             )
         if len(others) > 1:
             st.menu_button(

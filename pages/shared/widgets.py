@@ -1,6 +1,5 @@
 """Pieces that several pages draw: run picker, grid of photos, accuracy in words."""
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from pages.shared import loaders
+from pages.shared.markdown import plain, unmarked
 from pages.shared.page import page_link
 from trashnet.errors import PhotoError
 from trashnet.files import digest
@@ -26,7 +26,7 @@ def pick_run(key: str, runs: list[Run]) -> Run:
         st.stop()
     # Its id as it is: what a choice is called is also what an address names it by.
     chosen = by_id[st.selectbox("Run", list(by_id), key=key, bind="query-params")]
-    st.caption(describe_run(chosen))
+    st.caption(plain(describe_run(chosen)))
     return chosen
 
 
@@ -45,11 +45,6 @@ def describe_run(run: Run) -> str:
     epochs = f" · {config.epochs} epochs" if config.epochs else ""
     settings = f"{config.model} · {config.image_size} px{epochs} · {data}"
     return f"{settings} · {loaders.validation_accuracy(run):.1%} of validation right"
-
-
-def plain(text: str) -> str:
-    """Returns what a person wrote so that Markdown shows it as it is: no pictures, no links."""
-    return re.sub(r"([\\`*_{}\[\]()<>#!|~$:&@])", r"\\\1", text)
 
 
 def choose_one(label: str, options: Sequence[str], default: str, key: str, **look: Any) -> str:
@@ -92,11 +87,6 @@ def accuracy_text(report: dict[str, Any], split: str) -> str:
     return f"{low:.1%} to {high:.1%}, {split_name(split)}, n = {report['n']:,}"
 
 
-def _unmarked(caption: str) -> str:
-    """What a caption says, without its Markdown."""
-    return re.sub(r"\\(.)", r"\1", caption.replace("**", ""))
-
-
 def photo_grid(
     root: Path,
     files: Sequence[str],
@@ -115,7 +105,7 @@ def photo_grid(
             with st.container(width=width, gap=None):
                 try:
                     picture = loaders.thumb(root, file, 2 * width)
-                    st.image(picture, width=width, alt=f"{file}: {_unmarked(caption)}")
+                    st.image(picture, width=width, alt=f"{file}: {unmarked(caption)}")
                 except (OSError, PhotoError):
                     st.caption(":material/broken_image: photo not on this machine")
                 st.caption(caption)
@@ -126,7 +116,7 @@ def photo_grid(
                         type="tertiary",
                         on_click=on_open,
                         args=(file,),
-                        help=f"Open {file}",
+                        help=plain(f"Open {file}"),
                     )
 
 
