@@ -468,6 +468,10 @@ class Context:
         (None, {"Host": "127.0.0.1"}, True),
         (None, {"Host": "[::1]:8501"}, True),
         (None, {}, True),
+        ("::ffff:127.0.0.1", {"Host": "127.0.0.1:8501"}, True),  # a socket for both kinds
+        ("127.0.0.2", {"Host": "127.0.0.2:8501"}, True),
+        ("::ffff:192.168.1.7", {"Host": "127.0.0.1:8501"}, False),
+        ("elsewhere", {"Host": "127.0.0.1:8501"}, False),
         ("192.168.1.7", {"Host": "192.168.1.2:8501"}, False),  # the same network
         ("192.168.1.7", {"Host": "localhost:8501"}, False),  # says so, and is not
         (None, {"Host": "trashnet.example"}, False),  # through a proxy, or a rebound name

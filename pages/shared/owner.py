@@ -80,10 +80,11 @@ def _held_pass() -> Pass:
 
 def _is_here() -> bool:
     """Whether the visitor's browser runs on this machine, with nothing in between."""
-    headers = st.context.headers
+    headers, address = st.context.headers, st.context.ip_address
     host = (headers.get("Host") or "localhost").rsplit(":", 1)[0].strip("[]")
     return (
-        not isinstance(st.context.ip_address, str)  # it is of none but a loopback address
+        # Streamlit gives none for the commonest loopback addresses.
+        (not isinstance(address, str) or _is_loopback(address))
         and _is_loopback(host)
         and not any(name in headers for name in _FORWARDED)
     )
@@ -91,9 +92,11 @@ def _is_here() -> bool:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         return False
+    # A socket for both kinds of address writes the older kind as ::ffff:127.0.0.1.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def render_door() -> None:
