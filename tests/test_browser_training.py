@@ -1,13 +1,16 @@
 """A training watched by a person who reloads, opens another tab, stops and goes on later."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from browsing import TRAINING_SECONDS, Visit, browser, home, visiting
+from conftest import Training
 from playwright.sync_api import Browser, Page, expect
 
 from trashnet.data import Photos
+from trashnet.library import describe_as
 from trashnet.runs import Run, list_runs
 
 pytestmark = pytest.mark.browser
@@ -83,3 +86,21 @@ def test_one_training_through_reload_second_tab_stop_and_resume(
         assert drawn_epochs(visit.page) == list(range(1, EPOCHS + 1))
         visit.check()
         other.check()
+
+
+def test_an_address_in_what_was_written_about_a_run_is_no_link(
+    browser: Browser, home: Path, sample_photos: Photos, training: Training
+) -> None:
+    """Browsers make links of bare addresses, after everything that was escaped is plain again."""
+    shutil.copytree(training.env.runs, home / "runs")
+    note = "https://note.example :material/delete: a@mail.example"
+    describe_as(
+        Run(home / "runs" / training.run.id), "www.title.example", ("www.tag.example",), note
+    )
+    with visiting(browser, home, sample_photos.root) as visit:
+        visit.open("Training")
+        for name in ("title", "tag", "note"):
+            # Between the first letters and the rest is something that cannot be seen.
+            expect(visit.main.get_by_text(f"{name}.example").first).to_be_visible()
+        expect(visit.main.get_by_text("material/delete:").first).to_be_visible()
+        expect(visit.main.locator("a[href*='.example']")).to_have_count(0)
