@@ -6,10 +6,10 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from google.protobuf.message import Message
 from pytest import MonkeyPatch
 from streamlit.testing.v1 import AppTest
 from visiting import PAGES, ROOT, pictures, run, words
@@ -93,12 +93,12 @@ MARKDOWN = {"label", "help", "body", "caption", "content", "title", "delta"}
 """Fields of Streamlit's messages that a browser draws as Markdown."""
 
 
-def drawn(message: Message) -> Iterator[str]:
+def drawn(message: Any) -> Iterator[str]:
     """What of a message a browser draws as Markdown, wherever in it."""
     for field, value in message.ListFields():
         parts = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         for part in parts:
-            if isinstance(part, Message):
+            if hasattr(part, "ListFields"):
                 yield from drawn(part)
             elif isinstance(part, str) and field.name in MARKDOWN:
                 yield part
@@ -106,7 +106,7 @@ def drawn(message: Message) -> Iterator[str]:
 
 def says(page: AppTest) -> tuple[list[str], list[str]]:
     """Where a page names a class as it is, and where the name would be a link."""
-    elements = [e for e in page.main if isinstance(getattr(e, "proto", None), Message)]
+    elements = [e for e in page.main if hasattr(getattr(e, "proto", None), "ListFields")]
     found = [text for e in elements for text in drawn(e.proto) if "elsewhere" in text]
     links = [text for text in found if re.search(r"(?<!\\)\[\w+(?<!\\)\]\(", text)]
     return [text for text in found if text not in links], links
