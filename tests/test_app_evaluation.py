@@ -9,7 +9,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from visiting import metrics, open_page, pictures, run, words
 
-from pages.shared.markdown import unmarked
 from trashnet.config import Environment
 from trashnet.data import Photos
 from trashnet.evaluate import answers
@@ -58,7 +57,7 @@ def test_bias_says_what_is_beyond_chance_and_nothing_else(env: Environment) -> N
     table = SHIPPED.out_of_fold()
     said = answers(table, SHIPPED.classes, table.temperature.to_numpy()[:, None])
     found = slices(said, pd.read_parquet(SHIPPED.path / "index.parquet"), SHIPPED.classes)
-    text = unmarked(words(page))
+    text = words(page)
     called = [sentence(row) for _, row in found[found.is_difference].iterrows()]
     assert f"{len(called)} of {len(found)} comparisons" in text
     assert all(said in text for said in called)

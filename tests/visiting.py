@@ -1,6 +1,7 @@
 """How tests visit the pages through AppTest, and what a person reads there."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def words(page: AppTest) -> str:
     for kind in kinds:
         for element in getattr(page, kind):
             found += [str(getattr(element, part, "")) for part in ("label", "value", "delta")]
-    return "\n".join(found)
+    return re.sub(r"\\(.)", r"\1", "\n".join(found))  # Markdown's escapes are not shown
 
 
 def metrics(page: AppTest) -> dict[str, Any]:

@@ -47,7 +47,6 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "no flips": _NO_FLIPS,
     "no rotation": {"rotation": 0.0},
     "no zoom, stretch and shift": _NO_MOVES,
-    "no change of light and colour": _NO_LIGHT,
     "no class weights": {"class_weights": False},
     "dropout 0.3": {"dropout": 0.3},
     "Adam at 0.001": {"optimizer": "adam", "learning_rate": 0.001, "weight_decay": 0.0},
