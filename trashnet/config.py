@@ -57,6 +57,12 @@ MODELS = tuple(RECIPES)
 FROM_SCRATCH = ("cnn_baseline", "cnn")
 """The networks that start from random weights, not from ImageNet's."""
 
+MUON_TRAINS = ("cnn",)
+"""The networks whose kernels are matrices, which Muon makes steps of."""
+
+AVERAGED = tuple(model for model in MODELS if model != "cnn_baseline")
+"""The networks that end in a mean over the photo, so that views of it can be averaged."""
+
 TRAIN_SHARE = 0.7
 """Of all photos, after a fifth for test and an eighth of the rest for validation."""
 
@@ -146,11 +152,11 @@ class TrainConfig:
             raise ConfigError(
                 f"{self.model} has no pretrained weights to mix with; interpolation must be 1."
             )
-        if self.optimizer == "muon" and self.model != "cnn":
+        if self.optimizer == "muon" and self.model not in MUON_TRAINS:
             raise ConfigError(f"muon trains cnn only; {self.model} needs the optimizer adam.")
-        if self.mirrored_views and self.model == "cnn_baseline":
+        if self.mirrored_views and self.model not in AVERAGED:
             raise ConfigError(
-                "cnn_baseline does not end in a mean over the photo; mirrored_views must be off."
+                f"{self.model} does not end in a mean over the photo; mirrored_views must be off."
             )
 
     @classmethod

@@ -18,7 +18,7 @@ _START_SECONDS = 15
 _PATIENCE_SECONDS = 300
 
 _MATTERS = ("model", "image_size", "batch_size", "precision", "optimizer", "mirrored_views")
-"""The settings a step's cost depends on; augmentation is made while the network computes."""
+"""The settings a step or an answer costs by; augmentation is made while the network computes."""
 
 
 @dataclass(frozen=True)

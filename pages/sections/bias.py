@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.answered import answers_to
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold, plain
 from pages.shared.widgets import OUT_OF_FOLD, figures_of, paged, photo_grid, split_name
 from trashnet.runs import Run
 from trashnet.slices import ALL, sentence, slice_of
@@ -75,11 +75,11 @@ def _render_wrong(run: Run, inside: pd.DataFrame, row: pd.Series) -> None:
     if row.label != ALL:
         inside = inside[inside.label == row.label]
     wrong = inside[inside.label != inside.predicted]
-    st.markdown(f"**{plain(sentence(row))}** The {len(wrong)} that are wrong:")
+    st.markdown(f"{bold(sentence(row))} The {len(wrong)} that are wrong:")
     first, last = paged(wrong.file, "bias_page", per_page=12)
     shown = wrong.iloc[first:last]
     captions = [
-        f"**{plain(row.label)}**  \n{plain(row.predicted)}, {row.confidence:.0%}"
+        f"{bold(row.label)}  \n{plain(row.predicted)}, {row.confidence:.0%}"
         for row in shown.itertuples()
     ]
     photo_grid(loaders.photo_root(run), shown.file, captions, width=110)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.answered import answers_to
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold, plain
 from pages.shared.widgets import paged, photo_grid, split_name
 from trashnet.evaluate import accuracy_and_coverage
 from trashnet.figures import accuracy_coverage, reliability
@@ -87,7 +87,7 @@ def _render_threshold(run: Run, split: str, figures: dict[str, Any]) -> None:
         first, last = paged(withheld.file, "calibration_page", per_page=12)
         shown = withheld.iloc[first:last]
         captions = [
-            f"**{plain(row.label)}**  \n{plain(row.predicted)}? {row.confidence:.0%}"
+            f"{bold(row.label)}  \n{plain(row.predicted)}? {row.confidence:.0%}"
             for row in shown.itertuples()
         ]
         photo_grid(loaders.photo_root(run), shown.file, captions, width=110)

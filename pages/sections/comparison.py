@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold, plain
 from pages.shared.widgets import paged, photo_grid
 from trashnet.compare import Comparison, differing_settings
 from trashnet.errors import TrashnetError
@@ -64,8 +64,7 @@ def _render_photos(result: Comparison, one: Run, two: Run, key: str) -> None:
     first, last = paged(rows.file, f"{key}_page", per_page=24)
     shown = rows.iloc[first:last]
     captions = [
-        f"**{plain(row.label)}**  \n{plain(row.one)} · {plain(row.two)}"
-        for row in shown.itertuples()
+        f"{bold(row.label)}  \n{plain(row.one)} · {plain(row.two)}" for row in shown.itertuples()
     ]
     st.caption(f"Under each photo: its class, then what {one.id} · {two.id} said.")
     photo_grid(loaders.photo_root(one), shown.file, captions)

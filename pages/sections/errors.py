@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.shared import loaders, photo_dialog
 from pages.shared.answered import answers_to
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold
 from pages.shared.widgets import choose_one, paged, photo_grid, split_name
 from trashnet.figures import confusion
 from trashnet.photos import QUALITIES
@@ -80,7 +80,7 @@ def _render_table(matrix: np.ndarray, classes: tuple[str, ...], finding: str) ->
     table = pd.DataFrame(matrix, index=list(classes), columns=list(classes))
     table[ANY] = table.sum(axis=1)
     table.loc[ANY] = table.sum()
-    st.markdown(f"**{plain(finding)}**")
+    st.markdown(f"{bold(finding)}")
     st.dataframe(
         table.rename_axis("true ↓ predicted →"),
         key="evaluation_table",
@@ -127,16 +127,16 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
         rows = rows[(rows.label == true) | (true == ANY)]
         rows = rows[(rows.predicted == said) | (said == ANY)]
         what = f"{len(rows)} {whose} photos: true {true}, predicted {said}"
-    st.markdown(f"**{plain('; '.join([what, *filters]))}**, the surest first.")
+    st.markdown(f"{bold('; '.join([what, *filters]))}, the surest first.")
     photo_dialog.open_if_asked(run, everything)
     if rows.empty:
         return
     first, last = paged(rows.file, "evaluation_page", per_page=24)
     shown = rows.iloc[first:last]
     captions = [
-        f"**{plain(row.label)}** taken for **{plain(row.predicted)}**, {row.confidence:.0%}"
+        f"{bold(row.label)} taken for {bold(row.predicted)}, {row.confidence:.0%}"
         if row.label != row.predicted
-        else f"**{plain(row.label)}**, {row.confidence:.0%}"
+        else f"{bold(row.label)}, {row.confidence:.0%}"
         for row in shown.itertuples()
     ]
     photo_grid(loaders.photo_root(run), shown.file, captions, on_open=photo_dialog.open_photo)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.known import suspects_of
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold, plain
 from pages.shared.reviewing import UNCHANGED, open_desk, render_review, render_undo
 from pages.shared.widgets import paged
 from trashnet.errors import PhotoError
@@ -42,8 +42,8 @@ def render(run: Run) -> None:
                     st.image(loaders.thumb(root, row.file, 360), alt=f"{row.file}: {row.label}")
                 except (OSError, PhotoError):
                     st.caption(":material/broken_image: photo not on this machine")
-                label, suspected = plain(row.label), plain(row.suspected)
-                st.markdown(f"**{label}** → {suspected}, {row.confidence:.0%}")
+                named = f"{bold(row.label)} → {plain(row.suspected)}"
+                st.markdown(f"{named}, {row.confidence:.0%}")
                 st.caption(plain(row.file))
                 if desk is not None:
                     render_review(desk, row.file, row.label, "label_errors", row.suspected)

@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.sections import audit_job
 from pages.shared import known, loaders
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold, plain
 from pages.shared.photo_dialog import open_photo
 from pages.shared.reviewing import UNCHANGED, Desk, open_desk, render_review, render_undo
 from pages.shared.widgets import choose_one, paged
@@ -135,7 +135,7 @@ def _render_pairs(
                     _render_photo(
                         photos,
                         file,
-                        f"**{plain(label)}** · {split_of[file]}",
+                        f"{bold(label)} · {split_of[file]}",
                         desk,
                         label,
                         key,
@@ -171,7 +171,7 @@ def _render_cards(photos: Photos, rows: pd.DataFrame, desk: Desk | None) -> None
     with st.container(horizontal=True):
         for row in rows.iloc[first:last].itertuples():
             score = {SUSPECT: f", {row.score:.0%}", OUTLIER: f", {row.score:.1f} SD"}
-            words = f"**{plain(row.label)}** · {plain(row.why)}{score.get(row.kind, '')}"
+            words = f"{bold(row.label)} · {plain(row.why)}{score.get(row.kind, '')}"
             with st.container(border=True, width=_WIDTH + 34):
                 _render_photo(
                     photos, row.file, words, desk, row.label, "audit", row.other_label or None

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import known
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold
 from trashnet.data import Photos
 from trashnet.figures import colour_histogram, quality_boxes
 from trashnet.photos import QUALITIES
@@ -37,7 +37,7 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
     with st.container(horizontal=True):
         for i, name in enumerate(photos.classes):
             with st.container(border=True, width=_WIDTH + 34, gap="xsmall"):
-                st.markdown(f"**{plain(name)}** · n = {found.counts[i]:,}")
+                st.markdown(f"{bold(name)} · n = {found.counts[i]:,}")
                 if not found.counts[i]:
                     st.caption("None of its photos can be read.")
                     continue

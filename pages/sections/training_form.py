@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.owner import locked, owner_only
-from trashnet.config import MODELS, RECIPES, TrainConfig, choices
+from trashnet.config import AVERAGED, MODELS, MUON_TRAINS, RECIPES, TrainConfig, choices
 from trashnet.data import Photos, is_scanned
 from trashnet.errors import TrashnetError
 from trashnet.estimate import measured
@@ -183,9 +183,9 @@ def _widget(column: Any, name: str, photos: Photos) -> Any:
     common = {"key": f"training_{name}", "help": _help(name)}
     model = st.session_state["training_model"]
     if name == "optimizer":
-        common["disabled"] = model != "cnn"
+        common["disabled"] = model not in MUON_TRAINS
     elif name == "mirrored_views":
-        common["disabled"] = model == "cnn_baseline"
+        common["disabled"] = model not in AVERAGED
     if field.type is bool:
         return column.checkbox(label, **common)
     if name == "split":

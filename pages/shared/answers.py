@@ -5,7 +5,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pages.shared import loaders
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold, plain
 from pages.shared.widgets import photo_grid
 from trashnet.errors import PhotoError, TrashnetError
 from trashnet.explain import overlay
@@ -32,7 +32,7 @@ def render_photo(runs: list[Run], name: str, source: bytes | PhotoError, key: st
         for column, run in zip(st.columns(len(runs)), runs, strict=True):
             with column:
                 if len(runs) > 1:
-                    st.markdown(f"**{plain(run.id)}**")
+                    st.markdown(f"{bold(run.id)}")
                 render_answer(run, source, f"{key}_{run.id}")
 
 
@@ -104,8 +104,8 @@ def render_similar(run: Run, similar: list[Similar]) -> None:
     st.markdown("**The training photos it is most like**")
     root = loaders.photo_root(run)
     if all((root / s.file).is_file() for s in similar):
-        captions = [f"**{plain(s.label)}**  \n{plain(s.file.split('/')[-1])}" for s in similar]
+        captions = [f"{bold(s.label)}  \n{plain(s.file.split('/')[-1])}" for s in similar]
         photo_grid(root, [s.file for s in similar], captions, width=110)
         return
-    st.markdown(" · ".join(f"**{plain(s.label)}** {plain(s.file.split('/')[-1])}" for s in similar))
+    st.markdown(" · ".join(f"{bold(s.label)} {plain(s.file.split('/')[-1])}" for s in similar))
     st.caption("The photos themselves are not on this machine.")

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import known, loaders
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold, plain
 from pages.shared.photo_dialog import PARAMETER, close_photo, render_object
 from pages.shared.reviewing import open_desk, render_review
 from trashnet.data import Photos
@@ -27,7 +27,7 @@ def open_if_asked(photos: Photos, index: pd.DataFrame) -> None:
 
 @st.dialog("Photo", width="large", on_dismiss=close_photo)
 def _show(photos: Photos, index: pd.DataFrame, row: pd.Series) -> None:
-    st.markdown(f"{plain(row.file)} · **{plain(row.label)}** · {row.split}")
+    st.markdown(f"{plain(row.file)} · {bold(row.label)} · {row.split}")
     try:
         content = (photos.root / row.file).read_bytes()
         picture = thumbnail(content, LARGEST)
@@ -106,4 +106,4 @@ def _render_answer(run: Run, content: bytes, row: pd.Series) -> None:
             if answer.split == "out of fold"
             else f"In this run the photo was in {answer.split}; the run"
         )
-        right.caption(f"{how} answered **{plain(answer.predicted)}** with {answer.confidence:.0%}.")
+        right.caption(f"{how} answered {bold(answer.predicted)} with {answer.confidence:.0%}.")

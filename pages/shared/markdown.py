@@ -13,6 +13,11 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#!|~$:&@])", r"\\\1", text)
 
 
+def bold(text: str) -> str:
+    """Returns what a person wrote, as it is and in bold."""
+    return f"**{plain(text)}**"
+
+
 def unmarked(text: str) -> str:
-    """Returns what Markdown of bold words and `plain` ones says."""
+    """Returns what Markdown of `bold` and `plain` words says."""
     return re.sub(r"\\(.)", r"\1", text.replace("**", "").replace(_JOINER, ""))

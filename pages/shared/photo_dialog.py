@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.answers import render_similar
-from pages.shared.markdown import plain
+from pages.shared.markdown import bold, plain
 from pages.shared.reviewing import open_desk, render_review
 from pages.shared.widgets import photo_grid
 from trashnet.errors import TrashnetError
@@ -42,9 +42,9 @@ def close_photo() -> None:
 @st.dialog("Photo", width="large", on_dismiss=close_photo)
 def _show(run: Run, row: pd.Series) -> None:
     right = row.label == row.predicted
-    true, said = plain(row.label), plain(row.predicted)
     st.markdown(
-        f"{plain(row.file)} · true **{true}**, predicted **{said}** with {row.confidence:.0%}"
+        f"{plain(row.file)} · true {bold(row.label)}, predicted {bold(row.predicted)} with "
+        f"{row.confidence:.0%}"
     )
     path = loaders.photo_file(run, row.file)
     if path is None:
