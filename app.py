@@ -2,15 +2,16 @@
 
 import streamlit as st
 
-from pages.sections.run_table import runs_frame
+from pages.sections.training.run_table import runs_frame
 from pages.shared import loaders
-from pages.shared.answers import render_answer
+from pages.shared.answer_card import render_answer
 from pages.shared.markdown import plain
 from pages.shared.page import page_header, page_link
 from pages.shared.widgets import OUT_OF_FOLD, accuracy_text, figures_of, warn_of_samples
-from trashnet.data import Photos
+from trashnet.data.dataset import Photos
 from trashnet.errors import TrashnetError
-from trashnet.runs import Run, describe
+from trashnet.runs.run import Run
+from trashnet.runs.store import describe
 
 
 def render_intro() -> None:

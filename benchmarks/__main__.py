@@ -14,7 +14,7 @@ import time
 
 from benchmarks.measuring import ROOT, Row
 from benchmarks.page import as_markdown, by_hand
-from trashnet.config import quiet_tensorflow
+from trashnet.environment import quiet_tensorflow
 
 GROUPS = ("answers", "pipeline", "epoch", "tuning", "app", "people", "growth")
 

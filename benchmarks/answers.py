@@ -9,18 +9,21 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measuring import Row, by_turns, fresh_process, row
-from trashnet.batch import classify_each
-from trashnet.formats import export_run
-from trashnet.photos import load_photo
-from trashnet.predict import Classifier, LiteModel
-from trashnet.runs import RELEASED, Run
-from trashnet.samples import SAMPLE_CLASSES, draw_sample
+from trashnet.data.image_io import load_photo
+from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
+from trashnet.inference.batch import classify_each
+from trashnet.inference.classifier import Classifier
+from trashnet.inference.litert import LiteModel
+from trashnet.runs.run import Run
+from trashnet.runs.store import RELEASED
+from trashnet.training.export_formats import export_run
 
 _OURS = """
 import sys
 from pathlib import Path
-from trashnet.predict import Classifier
-from trashnet.runs import RELEASED, Run
+from trashnet.inference.classifier import Classifier
+from trashnet.runs.store import RELEASED
+from trashnet.runs.run import Run
 Classifier(Run(RELEASED)).classify(Path(sys.argv[1]))
 """
 
@@ -40,7 +43,7 @@ def measure(quick: bool) -> list[Row]:
     import onnxruntime
     import tensorflow as tf
 
-    from trashnet.models import build_model
+    from trashnet.training.networks import build_model
 
     run, repeats = Run(RELEASED), 15 if quick else 60
     config = run.train_config

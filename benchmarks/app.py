@@ -12,9 +12,10 @@ from playwright.sync_api import Browser, Page
 
 from benchmarks.measuring import Row, fresh_process, row
 from benchmarks.serving import SECONDS, chromium, memory_of, serving, settled
-from trashnet.config import environment
-from trashnet.data import find_photos, has_photos, use_samples
-from trashnet.runs import RELEASED, Run
+from trashnet.data.dataset import find_photos, has_photos, use_samples
+from trashnet.environment import environment
+from trashnet.runs.run import Run
+from trashnet.runs.store import RELEASED
 
 LIMIT = 400
 """Megabytes that the app's process may take: the smallest free servers have little more."""
@@ -39,7 +40,7 @@ if photo is not None:
 
 _SAVE = """
 import sys
-from trashnet.models import build_model
+from trashnet.training.networks import build_model
 build_model(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).save(sys.argv[4])
 """
 

@@ -16,8 +16,8 @@ def measure(quick: bool) -> list[Row]:
     """
     import keras
 
-    from trashnet.measure import chosen_precision
-    from trashnet.models import build_model, compiled_model
+    from trashnet.training.networks import build_model, compiled_model
+    from trashnet.training.profiling import chosen_precision
 
     with tempfile.TemporaryDirectory() as name:
         photos, what = some_photos(Path(name) / "photos", 192 if quick else 1920)

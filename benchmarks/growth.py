@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks.measuring import ROOT, Row, row
 from benchmarks.serving import chromium, serving, settled
-from trashnet.files import parallel, silent
-from trashnet.samples import SAMPLE_CLASSES, draw_sample
+from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
+from trashnet.progress import parallel, silent
 
 TIMES = (1, 4, 16)
 
@@ -26,10 +26,11 @@ _CHILD = f"""
 import gc, json, sys, threading, time
 from pathlib import Path
 import psutil
-from trashnet.data import open_folder, scan
-from trashnet.files import silent
-from trashnet.index import make_index
-from trashnet.pipeline import decode_photos  # with TensorFlow, before anything is counted
+from trashnet.data.dataset import open_folder
+from trashnet.data.scan import scan
+from trashnet.progress import silent
+from trashnet.data.index import make_index
+from trashnet.training.input_pipeline import decode_photos  # with TensorFlow
 
 root, cache = map(Path, sys.argv[1:])
 

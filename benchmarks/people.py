@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from benchmarks.measuring import Row, row
 from benchmarks.serving import SECONDS, memory_of, serving
-from trashnet.samples import SAMPLE_CLASSES, draw_sample
+from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
 
 
 class Visitor:

@@ -4,10 +4,10 @@ import shutil
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from trashnet.config import environment
-from trashnet.data import Photos, find_photos, has_photos, open_folder
-from trashnet.files import parallel, silent
-from trashnet.samples import SAMPLE_CLASSES, draw_sample
+from trashnet.data.dataset import Photos, find_photos, has_photos, open_folder
+from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
+from trashnet.environment import environment
+from trashnet.progress import parallel, silent
 
 
 def some_photos(folder: Path, count: int) -> tuple[Photos, str]:

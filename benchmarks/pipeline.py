@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.measuring import Row, row
 from benchmarks.photos import some_photos
 from trashnet.config import TrainConfig
-from trashnet.data import Photos, scan
-from trashnet.files import silent
+from trashnet.data.dataset import Photos
+from trashnet.data.scan import scan
+from trashnet.progress import silent
 
 BATCH, SIZE = 32, 224
 FLIP, DEGREES, BRIGHTNESS = True, 15, 0.2
@@ -26,7 +27,7 @@ def measure(quick: bool) -> list[Row]:
     import datasets  # noqa: F401
     import keras  # noqa: F401
 
-    import trashnet.pipeline  # noqa: F401
+    import trashnet.training.input_pipeline  # noqa: F401
 
     with tempfile.TemporaryDirectory() as name:
         photos, what = some_photos(Path(name) / "photos", 320 if quick else 1920)
@@ -66,7 +67,7 @@ def _exhaust(batches: Iterable[Any]) -> None:
 
 def our_epochs(photos: Photos, cache: Path) -> Callable[[int], Iterable[Any]]:
     """Returns our epochs, by number; asking for them decodes the photos into the cache."""
-    from trashnet.pipeline import TrainingBatches, decode_photos
+    from trashnet.training.input_pipeline import TrainingBatches, decode_photos
 
     config = TrainConfig(
         image_size=SIZE,

@@ -38,7 +38,7 @@ def measure(quick: bool) -> list[Row]:
 
 def our_step(photos: np.ndarray, labels: np.ndarray, **settings: Any) -> Callable[[], Any]:
     """Returns a step as `train --model efficientnet_lite0` takes it."""
-    from trashnet.models import compiled_model
+    from trashnet.training.networks import compiled_model
 
     recipe = TrainConfig.recipe("efficientnet_lite0")
     model = compiled_model(replace(recipe, **settings), CLASSES, 50)
@@ -60,7 +60,7 @@ def keras_model(shape: tuple[int, int, int]) -> Any:
     import keras
     from keras import layers
 
-    from trashnet.models import EFFICIENTNET_LITE0_STAGES
+    from trashnet.training.efficientnet_lite import EFFICIENTNET_LITE0_STAGES
 
     def normalized(x: Any, convolution: Any, active: bool = True) -> Any:
         x = layers.BatchNormalization(epsilon=1e-3)(convolution(x))
@@ -90,7 +90,7 @@ def torch_step(photos: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
     import torch
     from torch import nn
 
-    from trashnet.models import EFFICIENTNET_LITE0_STAGES
+    from trashnet.training.efficientnet_lite import EFFICIENTNET_LITE0_STAGES
 
     def convolution(
         inputs: int, filters: int, kernel: int = 1, strides: int = 1, groups: int = 1

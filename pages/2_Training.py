@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.sections import hub_model, monitor, run_table, training_form
+from pages.sections.training import form as training_form
+from pages.sections.training import hub_model, monitor, run_table
 from pages.shared import loaders
 from pages.shared.page import is_phone, page_header
 

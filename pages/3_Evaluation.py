@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.sections import (
+from pages.sections.evaluation import (
     bias,
     calibration,
     comparison,

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from pages.sections import batch_table, photo_input
+from pages.sections.classify import batch_table, photo_input
 from pages.shared import loaders
-from pages.shared.answers import render_photo
+from pages.shared.answer_card import render_photo
 from pages.shared.page import page_header
 from pages.shared.widgets import pick_run, warn_of_samples
 

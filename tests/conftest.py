@@ -15,13 +15,15 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from trashnet.config import Environment
-from trashnet.data import Photos, find_photos, open_folder, scan, use_samples
-from trashnet.evaluate import evaluate
-from trashnet.runs import Run, list_runs
-from trashnet.samples import draw_sample
+from trashnet.data.dataset import Photos, find_photos, open_folder, use_samples
+from trashnet.data.scan import scan
+from trashnet.data.synthetic import draw_sample
+from trashnet.environment import Environment
+from trashnet.evaluation.report import evaluate
+from trashnet.runs.run import Run
+from trashnet.runs.store import list_runs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 
 # A machine that is busy with something else must not fail a test.
 settings.register_profile("trashnet", deadline=None)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trashnet import config
-from trashnet.config import MODELS, RECIPES, TrainConfig, environment
+from tests.conftest import ROOT
+from trashnet import environment as environment_module
+from trashnet.config import MODELS, RECIPES, TrainConfig
+from trashnet.environment import Environment, environment
 from trashnet.errors import ConfigError
 
 SETTINGS = [f.name for f in dataclasses.fields(TrainConfig)]
@@ -331,7 +332,7 @@ def test_a_home_that_cannot_be_made_is_said(
 
 def test_a_home_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     # Made up, because an administrator may write everywhere.
-    monkeypatch.setattr(config.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(environment_module.os, "access", lambda path, mode: False)
     with pytest.raises(ConfigError, match="cannot be written; set TRASHNET_HOME"):
         environment()
 
@@ -364,7 +365,7 @@ def test_the_hub_may_be_switched_off(
 
 
 def test_a_child_process_works_in_the_same_home(
-    env: config.Environment, monkeypatch: pytest.MonkeyPatch
+    env: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRASHNET_HOME", "elsewhere")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -376,9 +377,7 @@ def test_a_child_process_works_in_the_same_home(
 # ---- who may act ----
 
 
-def test_the_password_stays_in_the_app(
-    env: config.Environment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_password_stays_in_the_app(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRASHNET_OWNER_PASSWORD", " a secret \n")
     found = environment()
     assert found.owner_password == "a secret"
@@ -387,7 +386,7 @@ def test_the_password_stays_in_the_app(
 
 
 def test_a_child_does_not_read_the_password_anew(
-    env: config.Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text("TRASHNET_OWNER_PASSWORD=secret\nTRASHNET_DATA=read\n")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

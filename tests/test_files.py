@@ -9,15 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trashnet.files import (
-    digest,
-    parallel,
-    read_json,
-    silent,
-    temporary_folder,
-    write_atomically,
-    write_json,
-)
+from trashnet.files import digest, read_json, temporary_folder, write_atomically, write_json
+from trashnet.progress import parallel, silent
 
 
 def fail_midway(path: Path) -> None:

@@ -13,12 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trashnet.card import command_for
-from trashnet.compare import answers_of, mcnemar
-from trashnet.config import TrainConfig, environment, option
+from trashnet.config import TrainConfig, option
+from trashnet.environment import environment
 from trashnet.errors import TrashnetError
+from trashnet.evaluation.comparison import answers_of, mcnemar
 from trashnet.files import write_atomically
-from trashnet.runs import Run, list_runs
+from trashnet.hub.model_card import command_for
+from trashnet.runs.run import Run
+from trashnet.runs.store import list_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "ablations.json"

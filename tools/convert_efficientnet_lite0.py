@@ -188,7 +188,7 @@ def report_rounding(exact: Arrays, output: Path) -> None:
     Raises:
         ValueError: by more than 2 % of the largest feature.
     """
-    from trashnet.models import efficientnet_lite0_backbone
+    from trashnet.training.efficientnet_lite import efficientnet_lite0_backbone
 
     y, x = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
     smooth = np.stack([x, y, x + y], axis=-1) / (2 * IMAGE_SIZE) * 255
@@ -209,8 +209,8 @@ def report_rounding(exact: Arrays, output: Path) -> None:
 
 def print_answers(output: Path, classifier: Arrays, archive: Path, files: list[str]) -> None:
     """Prints the three likeliest ImageNet classes (index, probability) of photos in a zip file."""
-    from trashnet.models import efficientnet_lite0_backbone
-    from trashnet.photos import load_photo
+    from trashnet.data.image_io import load_photo
+    from trashnet.training.efficientnet_lite import efficientnet_lite0_backbone
 
     with zipfile.ZipFile(archive) as photos:
         inputs = np.stack([load_photo(photos.read(file), IMAGE_SIZE) for file in files])

@@ -11,9 +11,11 @@ import numpy as np
 import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
-from trashnet.audit import SAME_OBJECT, audit, embed
-from trashnet.config import environment, quiet_tensorflow
-from trashnet.data import find_photos, scan
+from trashnet.data.audit_findings import SAME_OBJECT
+from trashnet.data.dataset import find_photos
+from trashnet.data.scan import scan
+from trashnet.environment import environment, quiet_tensorflow
+from trashnet.training.embedding import embed_and_audit
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZE = {"width": 760, "height": 360}
@@ -97,9 +99,8 @@ def main() -> None:
     env = environment()
     photos = find_photos(env)
     scanned = scan(photos, env.cache)
-    found = audit(photos, scanned, env.cache)
+    embeddings, found = embed_and_audit(photos, scanned, env.cache)
     rows = scanned[scanned.error.isna()]
-    embeddings = embed(photos, rows.drop_duplicates("sha256"), env.cache)
     labels = rows.drop_duplicates("sha256").label.to_numpy()
     save(
         {

@@ -9,10 +9,12 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
-from trashnet.audit import embed, near_duplicates
-from trashnet.config import environment, quiet_tensorflow
-from trashnet.data import find_photos, scan
-from trashnet.index import flags
+from trashnet.data.audit import near_duplicates
+from trashnet.data.dataset import find_photos
+from trashnet.data.quality import flags
+from trashnet.data.scan import scan
+from trashnet.environment import environment, quiet_tensorflow
+from trashnet.training.embedding import embed
 
 SEEDS = (0, 1, 2)
 

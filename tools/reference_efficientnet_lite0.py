@@ -18,7 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-OUTPUT = Path(__file__).parent.parent / "tests" / "data" / "efficientnet_lite0_reference.npz"
+OUTPUT = Path(__file__).parent.parent / "tests" / "assets" / "efficientnet_lite0_reference.npz"
 # The four blocks (of 16, from 0) that halve the picture.
 STRIDE_2_BLOCKS = (1, 3, 5, 11)
 

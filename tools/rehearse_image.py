@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trashnet.space import PORT, ROOT, VARIABLES, space_files
+from trashnet.hub.space import PORT, ROOT, VARIABLES, space_files
 
 USER = 1000
 SECONDS = 90

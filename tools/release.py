@@ -7,11 +7,12 @@ import argparse
 import shutil
 from pathlib import Path
 
-from trashnet.card import model_card, train_command
-from trashnet.config import environment
+from trashnet.environment import environment
 from trashnet.errors import RunError
-from trashnet.library import ship
-from trashnet.runs import RELEASED, Run, open_run
+from trashnet.hub.bundle import ship
+from trashnet.hub.model_card import model_card, train_command
+from trashnet.runs.run import Run
+from trashnet.runs.store import RELEASED, open_run
 
 LARGEST = 10_000_000
 """Bytes a shipped file may have."""

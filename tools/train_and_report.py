@@ -13,13 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from trashnet.__main__ import main as trashnet
-from trashnet.card import train_command
-from trashnet.compare import compare
-from trashnet.config import environment
+from trashnet.environment import environment
 from trashnet.errors import RunError
-from trashnet.library import zip_run
-from trashnet.reports import as_markdown
-from trashnet.runs import RELEASED, Run, open_run
+from trashnet.evaluation.comparison import compare
+from trashnet.evaluation.report_tables import as_markdown
+from trashnet.hub.model_card import train_command
+from trashnet.runs.annotations import zip_run
+from trashnet.runs.run import Run
+from trashnet.runs.store import RELEASED, open_run
 
 _CURVES = {"loss": "training", "val_loss": "validation"}
 

@@ -3,7 +3,8 @@
 Importing the package is cheap: nothing heavy is loaded until a module that needs it is.
 """
 
-from trashnet.config import TrainConfig, environment
+from trashnet.config import TrainConfig
+from trashnet.environment import environment
 from trashnet.errors import TrashnetError
 
 __version__ = "0.1.0"

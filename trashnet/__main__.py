@@ -15,24 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from trashnet import index, printing, publish, runs
-from trashnet.config import (
+from trashnet.cli import output
+from trashnet.config import Split, TrainConfig, choices
+from trashnet.data import index
+from trashnet.data.dataset import find_photos, trashnet_facts, use_samples
+from trashnet.data.download import fetch_trashnet
+from trashnet.data.index import load_index
+from trashnet.data.scan import scan
+from trashnet.environment import (
     Environment,
-    Split,
-    TrainConfig,
     absolute,
-    choices,
     environment,
     quiet_ray,
     quiet_tensorflow,
     secret,
-)
-from trashnet.data import (
-    fetch_trashnet,
-    find_photos,
-    scan,
-    trashnet_facts,
-    use_samples,
 )
 from trashnet.errors import (
     EXIT_MISTAKE,
@@ -42,10 +38,12 @@ from trashnet.errors import (
     RunError,
     TrashnetError,
 )
-from trashnet.estimate import as_json
 from trashnet.files import write_atomically
-from trashnet.index import load_index
-from trashnet.jobs import finish
+from trashnet.hub import dataset_repo
+from trashnet.runs import control, store
+from trashnet.runs import run as run_module
+from trashnet.runs.cost_estimate import as_json
+from trashnet.runs.jobs import finish
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
             result = options.command(options, env)
         if isinstance(result, Iterator):
             result = _working_aside(result)
-        show = printing.show_json if options.json else options.show
+        show = output.show_json if options.json else options.show
         show(result)
         if getattr(options, "progress", None):
             finish(Path(options.progress))
@@ -97,8 +95,8 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
         TrainConfig.from_dict({"split": options.split})
     config = TrainConfig.from_dict({"seed": options.seed})
     if options.push:
-        publish.check_repository(options.push)
-    with printing.progress_bar(options.progress) as on_progress:
+        dataset_repo.check_repository(options.push)
+    with output.progress_bar(options.progress) as on_progress:
         if options.fetch:
             photos = fetch_trashnet(env, on_progress)
         elif options.samples:
@@ -110,31 +108,32 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
         result = index.summarise(photos, scanned, table)
         given = (photos, table, config.seed)
         if options.save:
-            result["saved"] = publish.save(*given, absolute(options.save), on_progress)
+            result["saved"] = dataset_repo.save(*given, absolute(options.save), on_progress)
         if options.push:
             is_private = not options.public
-            result["pushed"] = publish.push(*given, options.push, env, is_private, on_progress)
+            result["pushed"] = dataset_repo.push(*given, options.push, env, is_private, on_progress)
     if options.index:
         _write_table(table, Path(options.index))
     return result
 
 
 def _audit(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    from trashnet import audit
+    from trashnet.data import audit as audit_module
+    from trashnet.training.embedding import embed_and_audit
 
-    with printing.progress_bar(options.progress) as on_progress:
+    with output.progress_bar(options.progress) as on_progress:
         photos = find_photos(env, on_progress)
         scanned = scan(photos, env.cache, on_progress)
-        found = audit.audit(photos, scanned, env.cache, on_progress)
-        places = audit.lay_out(photos, scanned, found, env.cache, on_progress)
+        embeddings, found = embed_and_audit(photos, scanned, env.cache, on_progress)
+        places = audit_module.lay_out(scanned, embeddings, found, env.cache, on_progress)
     authors = trashnet_facts().authors_split if photos.is_trashnet else None
     if options.pairs:
         _write_table(found.pairs, Path(options.pairs))
     if options.manifest:
         if authors is None:
             raise DataError("The manifest holds facts about TrashNet, and these are other photos.")
-        _write_table(audit.manifest(found, scanned, places, authors), Path(options.manifest))
-    return audit.summarise(found, scanned, authors)
+        _write_table(audit_module.manifest(found, scanned, places, authors), Path(options.manifest))
+    return audit_module.summarise(found, scanned, authors)
 
 
 def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
@@ -159,7 +158,7 @@ def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any
 
 
 def _preview(options: argparse.Namespace, env: Environment) -> Iterator[dict[str, Any]]:
-    from trashnet.variants import serve
+    from trashnet.training.augmentation_worker import serve
 
     if not 0 < options.idle <= 86_400:
         raise ConfigError(f"--idle is {options.idle}; it must be from above 0 to 86400.")
@@ -196,26 +195,26 @@ def _configured(options: argparse.Namespace) -> TrainConfig:
 
 def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     config = _configured(options)
-    with printing.progress_bar() as on_progress:
+    with output.progress_bar() as on_progress:
         photos = use_samples(env, on_progress) if options.samples else find_photos(env, on_progress)
         index.check_splittable(photos, env, config, on_progress)
-    run = runs.new_run(env.runs, config, photos, index.review_of(photos, env).latest())
+    run = store.new_run(env.runs, config, photos, index.review_of(photos, env).latest())
     logging.info("run %s in %s", run.id, run.path)
     return _go(run, env)
 
 
 def _resume(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    run = runs.open_run(env.runs, options.run)
+    run = store.open_run(env.runs, options.run)
     if not run.status().is_active:  # else it was started by the app, and may be stopped by now
-        runs.clear_stop(run)
+        control.clear_stop(run)
     return _go(run, env)
 
 
-def _go(run: runs.Run, env: Environment) -> dict[str, Any]:
-    runs.check_startable(run)
-    from trashnet.train import train_and_evaluate  # TensorFlow takes seconds to import
+def _go(run: run_module.Run, env: Environment) -> dict[str, Any]:
+    control.check_startable(run)
+    from trashnet.training.trainer import train_and_evaluate  # TensorFlow takes seconds to import
 
-    with printing.progress_bar() as on_progress:
+    with output.progress_bar() as on_progress:
         train_and_evaluate(run, env, on_progress)
     status, epochs = run.status(), run.epochs()
     result: dict[str, Any] = {
@@ -235,36 +234,36 @@ def _go(run: runs.Run, env: Environment) -> dict[str, Any]:
 
 
 def _estimate(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    from trashnet.measure import measure
+    from trashnet.training.profiling import measure
 
     return as_json(measure(_configured(options)))
 
 
 def _stop(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    run = runs.open_run(env.runs, options.run)
-    runs.stop(run)
+    run = store.open_run(env.runs, options.run)
+    control.stop(run)
     return {"run": run.id, "state": "stopping"}
 
 
 def _runs(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
-    return [runs.describe(run) for run in runs.list_runs(env.runs)]
+    return [store.describe(run) for run in store.list_runs(env.runs)]
 
 
 def _evaluate(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    run = runs.open_run(env.runs, options.run)
+    run = store.open_run(env.runs, options.run)
     if options.photos is None:
         return _report(run, options.split)
-    from trashnet.batch import named_photos
-    from trashnet.own import evaluate_own
+    from trashnet.evaluation.external_test import evaluate_own
+    from trashnet.inference.inputs import named_photos
 
-    with printing.progress_bar() as on_progress:
+    with output.progress_bar() as on_progress:
         found = evaluate_own(run, named_photos([options.photos], sys.stdin.buffer), on_progress)
     for name, why in found.left_out.items():
         logging.warning("left out %s: %s", name, why)
     return {"run": run.id, "split": "own photos", **found.figures}
 
 
-def _report(run: runs.Run, split: str) -> dict[str, Any]:
+def _report(run: run_module.Run, split: str) -> dict[str, Any]:
     evaluation = run.evaluation()
     splits = evaluation["splits"]
     if split not in splits:
@@ -278,11 +277,11 @@ def _report(run: runs.Run, split: str) -> dict[str, Any]:
 
 
 def _robustness(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    from trashnet.robustness import measure_and_store
+    from trashnet.evaluation.robustness import measure_and_store
 
-    run = runs.open_run(env.runs, options.run)
+    run = store.open_run(env.runs, options.run)
     photos = find_photos(env)
-    with printing.progress_bar(options.progress) as on_progress:
+    with output.progress_bar(options.progress) as on_progress:
         return measure_and_store(run, photos.root, options.split, on_progress)
 
 
@@ -300,13 +299,13 @@ def _classify(
     return _classify_here(options, run) if options.engine == "local" else _scale(options, run)
 
 
-def _scale(options: argparse.Namespace, run: runs.Run) -> dict[str, Any]:
+def _scale(options: argparse.Namespace, run: run_module.Run) -> dict[str, Any]:
     if len(options.photo) != 1 or not options.output:
         raise ConfigError("--engine ray takes one folder or address of photos, and --output DIR.")
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers is {options.workers}; it must be at least 1.")
-    with _ray_installed(), printing.progress_bar() as on_progress:
-        from trashnet.scale import classify
+    with _ray_installed(), output.progress_bar() as on_progress:
+        from trashnet.distributed.classify import classify
 
         return classify(
             run,
@@ -333,8 +332,9 @@ def _ray_installed() -> Iterator[None]:
         ) from error
 
 
-def _classify_here(options: argparse.Namespace, run: runs.Run) -> Iterator[dict[str, Any]]:
-    from trashnet.batch import as_row, classify_each, named_photos
+def _classify_here(options: argparse.Namespace, run: run_module.Run) -> Iterator[dict[str, Any]]:
+    from trashnet.inference.batch import as_row, classify_each
+    from trashnet.inference.inputs import named_photos
 
     photos = named_photos(options.photo, sys.stdin.buffer)
     rows = (as_row(*named) for named in classify_each(run, photos, options.flips))
@@ -353,8 +353,8 @@ def _classify_here(options: argparse.Namespace, run: runs.Run) -> Iterator[dict[
 def _sweep(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     if options.engine != "ray":
         raise ConfigError(f"--engine is {options.engine!r}; it must be ray.")
-    with _ray_installed(), printing.progress_bar() as on_progress:
-        from trashnet.sweep import read_plan, sweep
+    with _ray_installed(), output.progress_bar() as on_progress:
+        from trashnet.distributed.sweep import read_plan, sweep
 
         plan = read_plan(Path(options.config))
         photos = find_photos(env, on_progress)
@@ -364,33 +364,33 @@ def _sweep(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
 
 
 def _export(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    from trashnet.formats import export_run
+    from trashnet.training.export_formats import export_run
 
-    run = runs.open_run(env.runs, options.run)
+    run = store.open_run(env.runs, options.run)
     return export_run(run, options.format, Path(options.output or f"{run.id}-{options.format}"))
 
 
 def _push(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    from trashnet.sharing import push
+    from trashnet.hub.push_pull import push
 
-    with printing.progress_bar() as on_progress:
-        run = runs.open_run(env.runs, options.run)
+    with output.progress_bar() as on_progress:
+        run = store.open_run(env.runs, options.run)
         return push(run, options.repo, not options.public, on_progress)
 
 
 def _pull(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    from trashnet.processes import limit_memory
-    from trashnet.sharing import pull
+    from trashnet.hub.push_pull import pull
+    from trashnet.runs.processes import limit_memory
 
     limit_memory()  # its files may unpack to far more than they say
-    with printing.progress_bar() as on_progress:
+    with output.progress_bar() as on_progress:
         run = pull(options.repo, env.runs, on_progress)
-    return runs.describe(run) | {"repo": options.repo}
+    return store.describe(run) | {"repo": options.repo}
 
 
 def _deploy(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
-    from trashnet import space
-    from trashnet.hub import Repository
+    from trashnet.hub import space
+    from trashnet.hub.repository import Repository
 
     variables = {}
     for given in options.variable:
@@ -403,15 +403,15 @@ def _deploy(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
         return {"files": space.listed(space.space_files(models=tuple(options.model)))}
     secrets = {name: secret(name) for name in options.secret}
     models, private = tuple(options.model), options.private
-    with printing.progress_bar() as on_progress:
+    with output.progress_bar() as on_progress:
         return space.deploy(options.space, secrets, variables, models, private, on_progress)
 
 
-def _chosen_run(name: str | None, env: Environment) -> runs.Run:
+def _chosen_run(name: str | None, env: Environment) -> run_module.Run:
     if name is not None:
-        return runs.open_run(env.runs, name)
-    released = runs.Run(runs.RELEASED)
-    finished = [run for run in [*runs.list_runs(env.runs), released] if run.is_finished]
+        return store.open_run(env.runs, name)
+    released = run_module.Run(store.RELEASED)
+    finished = [run for run in [*store.list_runs(env.runs), released] if run.is_finished]
     # The latest that knows photos; one that knows drawings only where it is named.
     for run in sorted(finished, key=lambda run: run.is_sample):
         return run
@@ -444,7 +444,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command, show=show)
         return sub
 
-    data = add("data", _data, printing.show_data, "find, fetch, verify and split the photos")
+    data = add("data", _data, output.show_data, "find, fetch, verify and split the photos")
     source = data.add_mutually_exclusive_group()
     source.add_argument("--fetch", action="store_true", help="download TrashNet (43 MB)")
     source.add_argument("--samples", action="store_true", help="draw the sample pictures")
@@ -461,12 +461,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(data, ("seed",), with_defaults=True)
 
     audit = add(
-        "audit", _audit, printing.show_audit, "find duplicates, conflicts and repeated objects"
+        "audit", _audit, output.show_audit, "find duplicates, conflicts and repeated objects"
     )
     audit.add_argument("--pairs", metavar="FILE", help="write similar pairs as .csv or .parquet")
     audit.add_argument("--manifest", metavar="FILE", help="write TrashNet's facts as .csv")
 
-    review = add("review", _review, printing.show_review, "keep, exclude or relabel photos")
+    review = add("review", _review, output.show_review, "keep, exclude or relabel photos")
     review.add_argument("photo", nargs="?", metavar="FILE", help="the photo, as glass/glass1.jpg")
     decision = review.add_mutually_exclusive_group()
     decision.add_argument("--keep", action="store_true", help="keep it although it is flagged")
@@ -478,16 +478,14 @@ def _parser() -> argparse.ArgumentParser:
     preview = add(
         "preview",
         _preview,
-        printing.show_lines,
+        output.show_lines,
         "augment photos as training does: questions and answers are lines of JSON",
     )
     help = "end after so many seconds without a question (default: 600)"
     preview.add_argument("--idle", type=float, default=600.0, metavar="SECONDS", help=help)
 
-    train = add("train", _train, printing.show_training, "train and evaluate a model")
-    estimate = add(
-        "estimate", _estimate, printing.show_estimate, "measure a few steps of a training"
-    )
+    train = add("train", _train, output.show_training, "train and evaluate a model")
+    estimate = add("estimate", _estimate, output.show_estimate, "measure a few steps of a training")
     for command in (train, estimate):
         help = "JSON settings, or a run's config.json"
         command.add_argument("--config", metavar="FILE", help=help)
@@ -495,24 +493,24 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--samples", action="store_true", help="train on the sample pictures")
 
     resume = add(
-        "resume", _resume, printing.show_training, "go on with a stopped, failed or lost run"
+        "resume", _resume, output.show_training, "go on with a stopped, failed or lost run"
     )
     resume.add_argument("run", metavar="RUN", help="run id or directory")
     stop = add("stop", _stop, lambda r: print(f"{r['run']} is stopping"), "stop a training")
     stop.add_argument("run", metavar="RUN", help="run id or directory")
-    add("runs", _runs, printing.show_runs, "list the runs, newest first")
-    evaluate = add("evaluate", _evaluate, printing.show_report, "report a finished run")
+    add("runs", _runs, output.show_runs, "list the runs, newest first")
+    evaluate = add("evaluate", _evaluate, output.show_report, "report a finished run")
     evaluate.add_argument("run", metavar="RUN", help="run id, directory, or released")
     evaluate.add_argument("--split", default="test", help="train, validation or test")
     evaluate.add_argument(
         "--photos", metavar="PATH", help="folder or zip of class folders of your own, to test on"
     )
     robustness = add(
-        "robustness", _robustness, printing.show_robustness, "measure a run on changed photos"
+        "robustness", _robustness, output.show_robustness, "measure a run on changed photos"
     )
     robustness.add_argument("run", metavar="RUN", help="run id, directory, or released")
     robustness.add_argument("--split", default="validation", help="validation or test")
-    classify = add("classify", _classify, printing.show_answers, "say what photos show")
+    classify = add("classify", _classify, output.show_answers, "say what photos show")
     classify.add_argument(
         "photo",
         nargs="+",
@@ -531,22 +529,22 @@ def _parser() -> argparse.ArgumentParser:
     classify.add_argument("--output", metavar="DIR", help=help)
     help = "models at work at once (Ray; default: one a core)"
     classify.add_argument("--workers", type=int, metavar="N", help=help)
-    sweep = add("sweep", _sweep, printing.show_sweep, "search settings on a Ray cluster")
+    sweep = add("sweep", _sweep, output.show_sweep, "search settings on a Ray cluster")
     sweep.add_argument("config", metavar="CONFIG", help="JSON of settings and what to search")
     sweep.add_argument("--engine", default="ray", metavar="ray", help="ray")
     for command in (classify, sweep):
         help = "of a Ray cluster, or auto (default: this machine alone)"
         command.add_argument("--address", metavar="ADDRESS", help=help)
-    export = add("export", _export, printing.show_export, "take a run's model elsewhere")
+    export = add("export", _export, output.show_export, "take a run's model elsewhere")
     export.add_argument("run", metavar="RUN", help="run id, directory, or released")
     export.add_argument("--format", default="litert", help="litert, keras or onnx")
     export.add_argument("--output", metavar="FOLDER", help="new folder (default: RUN-FORMAT)")
-    push = add("push", _push, printing.show_push, "publish a run on the Hugging Face Hub")
+    push = add("push", _push, output.show_push, "publish a run on the Hugging Face Hub")
     push.add_argument("run", metavar="RUN", help="run id, directory, or released")
     push.add_argument("--repo", metavar="OWNER/NAME", required=True, help="model on the Hub")
-    pull = add("pull", _pull, printing.show_pull, "bring a published run back, verified")
+    pull = add("pull", _pull, output.show_pull, "bring a published run back, verified")
     pull.add_argument("repo", metavar="OWNER/NAME", help="model on the Hub")
-    deploy = add("deploy", _deploy, printing.show_deploy, "put the app on a Hugging Face Space")
+    deploy = add("deploy", _deploy, output.show_deploy, "put the app on a Hugging Face Space")
     deploy.add_argument("--space", metavar="OWNER/NAME", required=True, help="the Space")
     deploy.add_argument(
         "--secret",

@@ -6,18 +6,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what is being done)."""
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """The progress callback that shows nothing."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -59,26 +51,6 @@ def temporary_folder(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def parallel(
-    work: Callable[[int], Any], items: Iterable[int], on_progress: Progress, what: str
-) -> list[Any]:
-    """Calls `work` on every item on all cores; right for work that releases the interpreter lock.
-
-    Progress is told from the calling thread, because a page's progress bar belongs to it.
-    """
-    items = list(items)
-    results = []
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        for result in pool.map(work, items):
-            results.append(result)
-            if len(results) % 25 == 0 or len(results) == len(items):
-                on_progress(len(results), len(items), what)
-    finally:
-        pool.shutdown(cancel_futures=True)  # a stop need not wait for what has not begun
-    return results
 
 
 def digest(text: str) -> str:

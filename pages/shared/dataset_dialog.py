@@ -3,16 +3,17 @@
 import pandas as pd
 import streamlit as st
 
-from pages.shared import known, loaders
+from pages.shared import dataset_facts as known
+from pages.shared import loaders
 from pages.shared.markdown import bold, plain
 from pages.shared.photo_dialog import PARAMETER, close_photo, render_object
-from pages.shared.reviewing import open_desk, render_review
-from trashnet.data import Photos
+from pages.shared.review_buttons import open_desk, render_review
+from trashnet.charts import probability_bars
+from trashnet.data.dataset import Photos
+from trashnet.data.image_io import QUALITIES, file_format, load_photo, thumbnail
 from trashnet.errors import PhotoError, TrashnetError
-from trashnet.explain import overlay
-from trashnet.figures import probability_bars
-from trashnet.photos import QUALITIES, file_format, load_photo, thumbnail
-from trashnet.runs import Run
+from trashnet.inference.explain import overlay
+from trashnet.runs.run import Run
 
 LARGEST = 2048
 """Longer side of the photo as it is shown, in pixels: larger ones would take long on a phone."""

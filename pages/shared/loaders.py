@@ -15,30 +15,26 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pages.shared.owner import locked, owner_only
-from trashnet.compare import Comparison, compare
-from trashnet.config import Environment, TrainConfig, environment
-from trashnet.data import (
-    Photos,
-    fetch_trashnet,
-    find_photos,
-    has_photos,
-    scan,
-    trashnet_facts,
-    use_samples,
-)
+from trashnet.config import TrainConfig
+from trashnet.data.audit_findings import known_pairs
+from trashnet.data.dataset import Photos, find_photos, has_photos, trashnet_facts, use_samples
+from trashnet.data.download import fetch_trashnet
+from trashnet.data.image_io import as_png, inside, load_photo
+from trashnet.data.index import deal, known_groups, review_of, reviewed
+from trashnet.data.leakage import Way, ways_to_split
+from trashnet.data.scan import scan
+from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
+from trashnet.data.thumbnails import make_thumbnails, stored_thumbnail
+from trashnet.environment import Environment, environment
 from trashnet.errors import PhotoError, TrashnetError
-from trashnet.explain import explain
-from trashnet.files import Progress
-from trashnet.findings import known_pairs
-from trashnet.index import deal, known_groups, review_of, reviewed
-from trashnet.leaks import Way, ways_to_split
-from trashnet.photos import as_png, inside, load_photo
-from trashnet.predict import Classifier, Prediction
-from trashnet.preview import AUGMENTATION, Preview
-from trashnet.runs import RELEASED, Run, list_runs
-from trashnet.samples import SAMPLE_CLASSES, draw_sample
-from trashnet.slices import slices
-from trashnet.thumbnails import make_thumbnails, stored_thumbnail
+from trashnet.evaluation.comparison import Comparison, compare
+from trashnet.evaluation.slices import slices
+from trashnet.inference.classifier import Classifier, Prediction
+from trashnet.inference.explain import explain
+from trashnet.progress import Progress
+from trashnet.runs.augmentation_preview import AUGMENTATION, Preview
+from trashnet.runs.run import Run
+from trashnet.runs.store import RELEASED, list_runs
 
 Result = TypeVar("Result")
 
@@ -391,7 +387,7 @@ def out_of_fold(run: Run) -> pd.DataFrame | None:
 
 
 def run_index(run: Run) -> pd.DataFrame | None:
-    """Returns a run's index, every photo as it saw them (`trashnet.index`), or None without one."""
+    """Returns a run's index, every photo as it saw them, or None without one."""
     path = run.path / "index.parquet"
     return _run_index(str(path), path.stat().st_mtime_ns) if path.exists() else None
 
@@ -403,7 +399,7 @@ def _run_index(path: str, mtime: int) -> pd.DataFrame:
 
 @st.cache_data(max_entries=16, show_spinner="Comparing slices")
 def slices_of(path: str, stamp: int, said: pd.DataFrame) -> pd.DataFrame:
-    """Returns how answers differ between slices of a run's photos (`trashnet.slices`)."""
+    """Returns how answers differ between slices of a run's photos."""
     run = Run(Path(path))
     return slices(said, run_index(run), run.classes)
 

@@ -8,8 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import streamlit as st
 
-from trashnet.config import environment
-from trashnet.door import Door, DoorError, Pass
+from pages.shared.password import Door, DoorError, Pass
+from trashnet.environment import environment
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

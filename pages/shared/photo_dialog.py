@@ -7,15 +7,15 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import loaders
-from pages.shared.answers import render_similar
+from pages.shared.answer_card import render_similar
 from pages.shared.markdown import bold, plain
-from pages.shared.reviewing import open_desk, render_review
+from pages.shared.review_buttons import open_desk, render_review
 from pages.shared.widgets import photo_grid
+from trashnet.charts import probability_bars
+from trashnet.data.image_io import load_photo, thumbnail
 from trashnet.errors import TrashnetError
-from trashnet.explain import overlay
-from trashnet.figures import probability_bars
-from trashnet.photos import load_photo, thumbnail
-from trashnet.runs import Run
+from trashnet.inference.explain import overlay
+from trashnet.runs.run import Run
 
 PARAMETER = "photo"
 """Of the address: the photo that is open, so that it can be shared."""

@@ -11,7 +11,7 @@ from pages.shared.markdown import plain, unmarked
 from pages.shared.page import page_link
 from trashnet.errors import PhotoError
 from trashnet.files import digest
-from trashnet.runs import Run
+from trashnet.runs.run import Run
 
 
 def pick_run(key: str, runs: list[Run]) -> Run:

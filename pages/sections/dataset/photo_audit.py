@@ -1,0 +1,209 @@
+"""Dataset, Audit: what somebody should look at before trusting the photos, and decide about."""
+
+import pandas as pd
+import streamlit as st
+
+from pages.sections.dataset import audit_job
+from pages.shared import dataset_facts as known
+from pages.shared import loaders
+from pages.shared.markdown import bold, plain
+from pages.shared.photo_dialog import open_photo
+from pages.shared.review_buttons import UNCHANGED, Desk, open_desk, render_review, render_undo
+from pages.shared.widgets import choose_one, paged
+from trashnet.data.audit_findings import (
+    CONFLICT,
+    DUPLICATE,
+    KINDS,
+    OUTLIER,
+    PAIR,
+    POOR,
+    SAME_OBJECT,
+    SIMILAR,
+    SUSPECT,
+    UNREADABLE,
+)
+from trashnet.data.dataset import Photos
+from trashnet.data.image_io import difference
+from trashnet.errors import PhotoError
+from trashnet.evaluation.report_tables import disarmed
+
+_WIDTH = 240
+_MEANING = {
+    DUPLICATE: "The same picture twice in one class, byte for byte: one of them can go.",
+    CONFLICT: "The same picture filed under two classes: both are left out of every split until "
+    "somebody decides.",
+    PAIR: "Two photos that look much alike. Photos from a similarity of "
+    f"{SAME_OBJECT:.2f} up count as one object and stay in one split.",
+    SUSPECT: "A model that never saw the photo is as sure of another class as it is of photos of "
+    "that class.",
+    OUTLIER: "Far from all other objects of its class, in what a network trained on other pictures "
+    "sees: a rare thing, or one in the wrong folder.",
+    POOR: "More than 3.5 robust standard deviations from the data set's median.",
+    UNREADABLE: "Left out of everything; mend or remove the file.",
+}
+
+
+def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
+    """Draws one kind of finding at a time, with what can be decided about it."""
+    found = known.all_findings(photos, scanned, index)
+    counts = found.kind.value_counts().reindex(KINDS, fill_value=0)
+    desk = open_desk()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        default = CONFLICT if counts[CONFLICT] else PAIR
+        kind = choose_one("Finding", KINDS, default, key="audit_kind")
+        st.download_button(
+            "Findings as CSV",
+            lambda: _as_csv(found, desk),
+            file_name=f"{photos.name}-findings.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            key="audit_csv",
+        )
+    # Not on the buttons: what they say is what an address names them by, and counts change.
+    st.caption(" · ".join(f"{kind} {n:,}" for kind, n in counts.items() if n))
+    st.markdown(f"{_MEANING[kind]} {UNCHANGED if kind != UNREADABLE else ''}")
+    if desk is not None:
+        render_undo(desk, "audit_undo")
+    rows = found[found.kind == kind]
+    if kind in (PAIR, OUTLIER) and _unknown(photos, scanned, kind):
+        audit_job.render(photos, "Which photos look alike or odd is not known yet.", "audit")
+    elif kind == SUSPECT and known.judging_run(photos) is None:
+        st.info(
+            "Suspected labels need a run with five folds on these photos: only a model that never "
+            "saw a photo can doubt its label.",
+            icon=":material/info:",
+        )
+    elif rows.empty:
+        st.success("None found.", icon=":material/check_circle:")
+    elif kind == UNREADABLE:
+        st.dataframe(rows[["file", "why"]], hide_index=True, key="audit_unreadable")
+    elif kind in (PAIR, DUPLICATE, CONFLICT):
+        _render_pairs(photos, index, rows if kind != PAIR else _in_range(rows), desk)
+    else:
+        _render_cards(photos, rows, desk)
+
+
+def _unknown(photos: Photos, scanned: pd.DataFrame, kind: str) -> bool:
+    table = known.pairs if kind == PAIR else known.places
+    return table(photos, scanned) is None or audit_job.job_of(photos).is_running
+
+
+def _as_csv(found: pd.DataFrame, desk: Desk | None) -> bytes:
+    decisions = desk.decisions if desk is not None else {}
+    words = [decisions[file].words if file in decisions else "" for file in found.file]
+    table = found.assign(decision=words)
+    for column in ("file", "label", "other", "other_label"):
+        table[column] = table[column].map(disarmed)
+    return table.to_csv(index=False).encode()
+
+
+def _in_range(rows: pd.DataFrame) -> pd.DataFrame:
+    low, high = st.slider(
+        "Similarity",
+        SIMILAR,
+        1.0,
+        (SAME_OBJECT, 1.0),
+        step=0.01,
+        key="audit_similarity",
+        bind="query-params",
+        width=420,
+        help="Chooses the pairs that are shown here and changes nothing else.",
+    )
+    shown = rows[rows.score.between(low, high)]
+    across = (shown.label != shown.other_label).sum()
+    st.markdown(
+        f"**{len(shown):,} pairs from {low:.2f} to {high:.2f}**, {across:,} of them across two "
+        "classes; the most similar first."
+    )
+    return shown
+
+
+def _render_pairs(
+    photos: Photos, index: pd.DataFrame, rows: pd.DataFrame, desk: Desk | None
+) -> None:
+    split_of = index.set_index("file").split
+    first, last = paged(rows.file + rows.other, "audit_page", per_page=6)
+    for row in rows.iloc[first:last].itertuples():
+        with st.container(border=True):
+            if row.kind == PAIR:
+                st.markdown(f"**{row.score:.2f}** similar, {row.why}")
+            with st.container(horizontal=True):
+                for n, (file, label) in enumerate(
+                    ((row.file, row.label), (row.other, row.other_label))
+                ):
+                    key = f"audit_{n}_{row.file}_{row.other}"
+                    suggested = row.other_label if n == 0 else row.label
+                    _render_photo(
+                        photos,
+                        file,
+                        f"{bold(label)} · {split_of[file]}",
+                        desk,
+                        label,
+                        key,
+                        suggested,
+                    )
+                if row.kind == PAIR:  # between equal pictures there is nothing to see
+                    _render_difference(photos, row.file, row.other)
+
+
+def _render_difference(photos: Photos, one: str, two: str) -> None:
+    with st.container(width=_WIDTH, gap="xsmall"):
+        try:
+            picture = _difference(
+                str(photos.root / one),
+                str(photos.root / two),
+                (photos.root / one).stat().st_mtime_ns,
+                (photos.root / two).stat().st_mtime_ns,
+            )
+        except (OSError, PhotoError):
+            return
+        st.image(picture, width=_WIDTH, alt=f"Where {one} and {two} differ", output_format="JPEG")
+        share = (picture.max(axis=2) > 60).mean()
+        st.caption("no difference" if not picture.any() else f"difference, {share:.0%} of the area")
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _difference(one: str, two: str, *stamps: int):  # noqa: ANN202 (an array of pixels)
+    return difference(one, two)
+
+
+def _render_cards(photos: Photos, rows: pd.DataFrame, desk: Desk | None) -> None:
+    first, last = paged(rows.file, "audit_page", per_page=12)
+    with st.container(horizontal=True):
+        for row in rows.iloc[first:last].itertuples():
+            score = {SUSPECT: f", {row.score:.0%}", OUTLIER: f", {row.score:.1f} SD"}
+            words = f"{bold(row.label)} · {plain(row.why)}{score.get(row.kind, '')}"
+            with st.container(border=True, width=_WIDTH + 34):
+                _render_photo(
+                    photos, row.file, words, desk, row.label, "audit", row.other_label or None
+                )
+
+
+def _render_photo(
+    photos: Photos,
+    file: str,
+    words: str,
+    desk: Desk | None,
+    label: str,
+    key: str,
+    suggested: str | None,
+) -> None:
+    with st.container(width=_WIDTH, gap="xsmall"):
+        try:
+            st.image(
+                loaders.thumb(photos.root, file, 2 * _WIDTH), width=_WIDTH, alt=f"{file}: {label}"
+            )
+        except (OSError, PhotoError):
+            st.caption(":material/broken_image: the photo cannot be read")
+        st.markdown(words)
+        st.button(
+            plain(file.split("/")[-1]),
+            key=f"{key}_open_{file}",
+            type="tertiary",
+            icon=":material/open_in_full:",
+            on_click=open_photo,
+            args=(file,),
+            help=plain(f"Open {file}"),
+        )
+        if desk is not None:
+            render_review(desk, file, label, key, suggested)

@@ -1,0 +1,85 @@
+"""Dataset, Map: all photos at once, similar ones near each other; a selection opens as a grid."""
+
+import pandas as pd
+import streamlit as st
+
+from pages.sections.dataset import audit_job, photo_browser
+from pages.shared import dataset_facts as known
+from pages.shared.markdown import plain
+from pages.shared.widgets import choose_one
+from trashnet.charts import class_colours, photo_map
+from trashnet.data.dataset import Photos
+from trashnet.data.splits import EXCLUDED, SPLITS
+
+CLASS, SPLIT, ANSWER = "class", "split", "model's answer"
+_SPLIT_COLOURS = dict(
+    zip((*SPLITS, EXCLUDED), ("#56B4E9", "#E69F00", "#0072B2", "#7F7F7F"), strict=True)
+)
+_ANSWER_COLOURS = {"right": "#56B4E9", "wrong": "#D55E00", "not answered": "#7F7F7F"}
+
+
+def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
+    """Draws the map beside the photos that are selected on it."""
+    places = known.places(photos, scanned)
+    if places is None or audit_job.job_of(photos).is_running:
+        audit_job.render(photos, "Where the photos lie on a map is not known yet.", "map")
+        return
+    run = known.answering_run(photos)
+    ways = [CLASS, SPLIT] + [ANSWER] * (run is not None)
+    way = choose_one("Colour by", ways, CLASS, key="map_colour")
+    table = index.merge(places, on="file")
+    if way == CLASS:
+        table["kind"], colours = table.label, class_colours(photos.classes)
+        title = "Photos that look alike lie together"
+    elif way == SPLIT:
+        table["kind"], colours = table.split, _SPLIT_COLOURS
+        title = "Every split should cover the whole map"
+    else:
+        said = known.answers_of(run).set_index("file")
+        right = (said.predicted == said.label).map({True: "right", False: "wrong"})
+        table["kind"] = table.file.map(right).fillna("not answered")
+        colours = _ANSWER_COLOURS
+        wrong, n = (table.kind == "wrong").sum(), (table.kind != "not answered").sum()
+        title = f"{wrong:,} of {n:,} photos answered wrongly, {_how(said)}"
+    colours = {kind: colour for kind, colour in colours.items() if (table.kind == kind).any()}
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        event = st.plotly_chart(
+            photo_map(table[["file", "map_x", "map_y", "kind"]], colours, title),
+            key=f"map_chart_{way}",
+            on_select="rerun",
+            selection_mode=("points", "box", "lasso"),
+            config={"displaylogo": False, "scrollZoom": True},
+            alt=f"Map of {len(table):,} photos, coloured by {way}",
+        )
+        st.caption(
+            "Draw around photos to see them. Placed by t-SNE of what a network trained on other "
+            "pictures (ImageNet) sees; only nearness means something, directions do not."
+            + (f" Answers: {run.id}." if way == ANSWER else "")
+        )
+    with right:
+        # Traces in the order of the legend: a point's file is what it carries.
+        files = [_file_of(point) for point in event["selection"]["points"]]
+        _render_selected(photos, table[table.file.isin(files)])
+
+
+def _file_of(point: dict) -> str:
+    carried = point.get("customdata", "")
+    return carried[0] if isinstance(carried, list) else carried
+
+
+def _how(said: pd.DataFrame) -> str:
+    return "out of fold" if (said.split == "out of fold").all() else "train photos included"
+
+
+def _render_selected(photos: Photos, chosen: pd.DataFrame) -> None:
+    if chosen.empty:
+        st.info(
+            "Nothing is selected. Draw around a few points with the lasso or the box.",
+            icon=":material/lasso_select:",
+        )
+        return
+    counts = chosen.kind.value_counts()
+    kinds = plain(", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
+    st.markdown(f"**{len(chosen):,} selected**: {kinds}")
+    photo_browser.render_grid(photos, chosen, "map_page", per_page=24)

@@ -1,0 +1,153 @@
+"""Dataset, Splits: what each way of splitting leaks from train to test, with the photos."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import streamlit as st
+
+from pages.sections.dataset import audit_job
+from pages.shared import loaders
+from pages.shared.markdown import plain
+from pages.shared.widgets import choose_one, photo_grid
+from trashnet.charts import leak_bars
+from trashnet.data.audit_findings import SAME_OBJECT, SIMILAR
+from trashnet.data.dataset import Photos
+from trashnet.data.leakage import COST, Way
+from trashnet.errors import TrashnetError
+
+NAMES = {
+    "hub_rows": "Random, the Hub's rows",
+    "random": "Random",
+    "authors": "The authors' lists",
+    "grouped": "By object",
+}
+MEANING = {
+    "hub_rows": "`load_dataset` on TrashNet's Hub repository gives 5,054 rows: every photo twice. "
+    "A random split of them puts the very same picture in train and in test.",
+    "random": "Photo by photo, stratified by class. Photos of one object fall on both sides.",
+    "authors": "The lists that TrashNet's authors published. They were dealt photo by photo, too.",
+    "grouped": "All photos of one object on one side, stratified by class. What is left lies below "
+    f"the line of {SAME_OBJECT:.2f} that tells objects apart.",
+}
+_PAIRS_SHOWN = 9
+
+
+def render(photos: Photos, scanned: pd.DataFrame) -> None:
+    """Draws the leaks of every way, what they are worth in accuracy, and pairs that leak."""
+    try:
+        ways = loaders.leaks(photos, scanned)
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    if ways is None:
+        audit_job.render(photos, "What a split leaks is not known yet.", "splits")
+        return
+    names = [name for name in NAMES if name in ways and (name != "hub_rows" or photos.is_trashnet)]
+    ways = {name: ways[name] for name in names}
+    st.write(
+        "A test is only worth something on photos the model has not seen. Where a test photo's "
+        "near-duplicate was trained on, the model can know the answer by heart: that is a leak."
+    )
+    threshold = st.slider(
+        "Similarity from which two photos count as near-duplicates",
+        SIMILAR,
+        0.98,
+        SAME_OBJECT,
+        0.01,
+        key="splits_threshold",
+        persist_state="session",
+        width=420,
+        help="Cosine of the photos' ImageNet embeddings. It changes this view, no split.",
+    )
+    leaking = {name: way.leaking(threshold) for name, way in ways.items()}
+    _render_figures(photos, ways, leaking)
+    _render_pairs(photos, ways, leaking)
+
+
+def _render_figures(
+    photos: Photos, ways: Mapping[str, Way], leaking: Mapping[str, pd.DataFrame]
+) -> None:
+    rows = pd.DataFrame(
+        {
+            "way": [NAMES[name] for name in ways],
+            "leaked": [len(leaking[name]) for name in ways],
+            "tested": [way.tested for way in ways.values()],
+        }
+    )
+    random = rows.set_index("way").loc[NAMES["random"]]
+    grouped = rows.set_index("way").loc[NAMES["grouped"]]
+    title = (
+        f"A random split leaks {random.leaked / random.tested:.0%}, "
+        f"one by object {grouped.leaked / grouped.tested:.0%}"
+    )
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        st.plotly_chart(
+            leak_bars(rows, title), key="splits_leaks", config={"displayModeBar": False}, alt=title
+        )
+    with right:
+        if photos.is_trashnet:
+            _render_cost()
+        else:
+            st.markdown("**What is it worth in accuracy?**")
+            st.caption(
+                "Train twice with the same settings, by object and at random, and compare the two "
+                "runs on the evaluation page: the difference is what the leak flatters."
+            )
+
+
+def _render_cost() -> None:
+    st.markdown("**What a leak is worth: test accuracy of `frozen_features`**")
+    table = pd.DataFrame(
+        {
+            "way": [NAMES[name] for name in NAMES if name in COST],
+            "accuracy": [
+                f"{a:.1%} ({low:.1%}–{high:.1%})"
+                for a, low, high, _ in (COST[name] for name in NAMES if name in COST)
+            ],
+            "test photos": [COST[name][3] for name in NAMES if name in COST],
+        }
+    )
+    st.dataframe(table, hide_index=True, key="splits_cost")
+    st.caption(
+        "With 95 % intervals, which overlap: a head on features that were never tuned learns "
+        "little by heart. The README has the commands. Of the Hub's rows nothing is measured: "
+        "four in five of its test rows were trained on."
+    )
+
+
+def _render_pairs(
+    photos: Photos, ways: Mapping[str, Way], leaking: Mapping[str, pd.DataFrame]
+) -> None:
+    way = choose_one(
+        "Leaked photos", list(ways), "random", key="splits_way", format_func=NAMES.__getitem__
+    )
+    st.caption(MEANING[way])
+    pairs = leaking[way]
+    if pairs.empty:
+        st.success(
+            f"None of its {ways[way].tested:,} test photos has a near-duplicate in train at this "
+            "similarity.",
+            icon=":material/verified:",
+        )
+        return
+    # Spread over all that leak, not the worst alone.
+    step = max(1, len(pairs) // _PAIRS_SHOWN)
+    shown = pairs.iloc[::step].head(_PAIRS_SHOWN)
+    st.caption(
+        f"{len(shown)} of {len(pairs):,} leaked test photos ({ways[way].tested:,} tested), each "
+        "beside the photo of train or validation that gives it away; the most similar first."
+    )
+    with st.container(horizontal=True, gap="medium"):
+        for row in shown.itertuples():
+            with st.container(border=True, width=292):
+                st.markdown(f"similarity **{row.similarity:.2f}**")
+                photo_grid(
+                    photos.root,
+                    [row.test, row.train],
+                    [
+                        f"**{end}** {plain(getattr(row, end).split('/')[1])}"
+                        for end in ("test", "train")
+                    ],
+                    width=120,
+                )

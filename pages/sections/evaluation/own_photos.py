@@ -1,0 +1,78 @@
+"""Evaluation, Own photos: a zip of class folders as a test set for the run in view."""
+
+import hashlib
+
+import streamlit as st
+
+from pages.sections.classify.photo_input import MOST, ROOM
+from pages.shared import loaders
+from pages.shared.markdown import plain
+from pages.shared.widgets import accuracy_text
+from trashnet.charts import confusion
+from trashnet.data.archive import read_pictures
+from trashnet.errors import TrashnetError
+from trashnet.evaluation.external_test import OwnTest, evaluate_own
+from trashnet.evaluation.report_tables import disarmed
+from trashnet.runs.run import Run
+
+
+def render(run: Run) -> None:
+    """Draws what the run makes of labelled photos that were sent."""
+    names = plain(", ".join(run.classes))
+    st.write(f"A zip with a folder for each class ({names}), photos of your own inside.")
+    upload = st.file_uploader("Your test photos", type="zip", key="own_zip")
+    if upload is None:
+        st.caption("Nothing you upload is kept. On the command line there is no limit:")
+        st.code(f"python -m trashnet evaluate {run.id} --photos FOLDER", language="bash")
+        return
+    content = upload.getvalue()
+    key = (str(run.path), loaders.stamp(run), hashlib.sha256(content).digest())
+    if st.session_state.get("own_key") != key:
+        try:
+            photos = read_pictures(content, MOST, ROOM)
+            with loaders.batch_turn():
+                found = evaluate_own(run, photos, loaders.progress_bar())
+        except TrashnetError as error:
+            st.error(str(error), icon=":material/folder_zip:")
+            return
+        st.session_state["own_key"], st.session_state["own_test"] = key, found
+    _render_result(run, st.session_state["own_test"])
+
+
+def _render_result(run: Run, found: OwnTest) -> None:
+    figures = found.figures
+    st.metric(
+        "Accuracy on your photos",
+        f"{figures['accuracy']:.1%}",
+        accuracy_text(figures, "yours"),
+        delta_color="off",
+        delta_arrow="off",
+    )
+    left, right = st.columns([2, 3], gap="large")
+    left.plotly_chart(
+        confusion(
+            figures["confusion_matrix"],
+            run.classes,
+            f"{figures['n']:,} of your photos",
+            dark=st.context.theme.type == "dark",
+        ),
+        key="own_matrix",
+        config={"displayModeBar": False},
+        alt="Confusion matrix of your photos",
+    )
+    table = found.table.assign(
+        file=found.table.file.map(disarmed),  # the table has a CSV button of its own
+        right=found.table.label == found.table.predicted,
+        confidence=100 * found.table.confidence,
+    )
+    right.dataframe(
+        table.sort_values(["right", "confidence"], ascending=[True, False]),
+        hide_index=True,
+        column_config={"confidence": st.column_config.NumberColumn(format="%.0f %%")},
+    )
+    if found.left_out:
+        with st.expander(f"{len(found.left_out)} photos were left out"):
+            st.dataframe(
+                [{"photo": disarmed(name), "why": why} for name, why in found.left_out.items()],
+                hide_index=True,
+            )

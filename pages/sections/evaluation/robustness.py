@@ -1,0 +1,75 @@
+"""Evaluation, Robustness: what becomes of the answers when photos change."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared.job_progress import follow, say_why, start, timed
+from pages.shared.owner import locked
+from trashnet.charts import robustness_bars
+from trashnet.files import read_json
+from trashnet.runs.jobs import Job
+from trashnet.runs.run import Run
+
+
+def render(run: Run) -> None:
+    """Draws the stored measurement; where there is none, offers to make one and follows it."""
+    job = Job(run.path, "robustness")
+    found = read_json(run.path / "robustness.json")
+    if job.is_running:
+        follow(job, "robustness", "What is finished by then is kept.", timed)
+    elif isinstance(found, dict):
+        _render_found(found)
+    else:
+        _offer(run, job)
+
+
+def _offer(run: Run, job: Job) -> None:
+    st.info(
+        "How this run answers changed photos has not been measured: turned, blurred, darkened, "
+        "cropped, on other backgrounds and so on, each by known strengths. It reads the validation "
+        "photos only, and takes a few minutes in the background.",
+        icon=":material/info:",
+    )
+    say_why(job, "The measurement")
+    icon = ":material/play_arrow:"
+    if st.button("Measure it", type="primary", icon=icon, key="robustness_go", **locked()):
+        start(job, ["robustness", str(run.path)])
+    st.caption(f"In a terminal: `python -m trashnet robustness {run.id}`")
+
+
+def _render_found(found: dict[str, Any]) -> None:
+    plain = found["plain"]["accuracy"]
+    rows = [row for row in found["rows"] if row["change"] is not None]
+    worst = min(rows, key=lambda row: row["change"])
+    name = worst["transformation"].replace("_", " ")
+    title = f"Hardest: {name} {worst['strength']:g}, {100 * worst['change']:+.0f} points"
+    st.plotly_chart(
+        robustness_bars(rows, plain, title),
+        key="robustness_bars",
+        config={"displayModeBar": False},
+        alt="Change of accuracy by transformation and strength",
+    )
+    low, high = found["plain"]["accuracy_interval"]
+    st.caption(
+        f"{found['split']}, n = {found['n']:,}: {plain:.1%} ({low:.1%}–{high:.1%}) right as they "
+        f"are, {found['mean_transformed']:.1%} on average over the transformations. Only where a "
+        "photo's object cannot be told from its background it is left out."
+    )
+    with st.expander("As a table"):
+        st.dataframe(_table(rows), hide_index=True, key="robustness_table")
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "transformation": [row["transformation"].replace("_", " ") for row in rows],
+            "strength": [f"{row['strength']:g} {row['unit']}" for row in rows],
+            "photos": [row["n"] for row in rows],
+            "right": [f"{row['accuracy']:.1%}" for row in rows],
+            "95 %": ["{:.1%}–{:.1%}".format(*row["accuracy_interval"]) for row in rows],
+            "change (points)": [round(100 * row["change"], 1) for row in rows],
+            "sure": [f"{row['sure']:.0%}" for row in rows],
+        }
+    )

@@ -1,0 +1,40 @@
+"""Training, Hub: open a model that somebody published, as a run of one's own."""
+
+import streamlit as st
+
+from pages.shared import loaders
+from pages.shared.owner import locked, owner_only
+from trashnet.errors import TrashnetError
+from trashnet.hub.push_pull import pull_aside
+
+
+def render() -> None:
+    """Draws the field for a model's name."""
+    with st.expander("Open a model from the Hub", icon=":material/cloud_download:"):
+        with st.form("training_hub", border=False):
+            repo = st.text_input(
+                "Model on the Hugging Face Hub", key="training_hub_repo", placeholder="owner/name"
+            )
+            st.caption(
+                "A run that TrashNet Explorer published. Its files are verified and nothing in "
+                "them is executed."
+            )
+            if st.form_submit_button("Open", **locked(type="primary")):
+                _open(repo.strip())
+
+
+@owner_only
+def _open(repo: str) -> None:
+    """Fetches the model and shows it; or says why it cannot."""
+    if not repo:
+        st.error("Name a model, as owner/name.", icon=":material/error:")
+        return
+    try:
+        with st.spinner(f"Fetching and verifying {repo}"):
+            run = pull_aside(repo, loaders.env())
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.session_state["training_run"] = run.id
+    st.toast(f"{repo} is here as {run.id}.", icon=":material/cloud_download:")
+    st.rerun()

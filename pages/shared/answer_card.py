@@ -1,0 +1,111 @@
+"""An answer for one photo: the class, how sure the model is, and why."""
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from pages.shared import loaders
+from pages.shared.markdown import bold, plain
+from pages.shared.widgets import photo_grid
+from trashnet.charts import probability_bars
+from trashnet.data.image_io import load_photo, thumbnail
+from trashnet.errors import PhotoError, TrashnetError
+from trashnet.inference.classifier import Prediction, Similar
+from trashnet.inference.explain import overlay
+from trashnet.runs.run import Run
+
+KNOWS = (
+    "The model knows one kind of photo: a single object on a plain, light background. "
+    "Nothing you upload is kept."
+)
+SIDE = 360
+"""Width of the photo beside its answer, in pixels; a phone shows it as wide as it is."""
+
+
+def render_photo(runs: list[Run], name: str, source: bytes | PhotoError, key: str) -> None:
+    """Draws a photo's card: an answer of each run, side by side, or why there is none."""
+    with st.container(border=True):
+        st.caption(f"`{name.replace('`', chr(39))}`")
+        if isinstance(source, PhotoError):
+            st.error(str(source), icon=":material/broken_image:")
+            return
+        for column, run in zip(st.columns(len(runs)), runs, strict=True):
+            with column:
+                if len(runs) > 1:
+                    st.markdown(f"{bold(run.id)}")
+                render_answer(run, source, f"{key}_{run.id}")
+
+
+def render_answer(run: Run, content: bytes, key: str) -> None:
+    """Answers for an uploaded photo, or says in a sentence why it cannot."""
+    try:
+        prediction = loaders.answer(run, content)
+        picture = load_photo(thumbnail(content, 2 * SIDE))
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/broken_image:")
+        return
+    classifier = loaders.classifier(run)
+    # Above the photo: on a phone, one screen holds the answer.
+    _render_words(prediction, classifier.threshold)
+    left, right = st.columns([2, 3])
+    with left:
+        st.fragment(_render_map)(run, content, picture, prediction.label, key)
+    with right:
+        st.plotly_chart(
+            probability_bars(prediction.probabilities, run.classes),
+            key=f"{key}_bars",
+            config={"displayModeBar": False},
+            alt="Probability of each class",
+        )
+        st.caption(f"{KNOWS} Answered by {run.id}.")
+    render_similar(run, classifier.similar(prediction))
+
+
+def _render_words(prediction: Prediction, threshold: float) -> None:
+    if prediction.sure:
+        st.subheader(f"{plain(prediction.label.capitalize())}, {prediction.confidence:.0%}")
+        return
+    st.subheader(f"Not sure; perhaps {plain(prediction.label)}, {prediction.confidence:.0%}")
+    st.caption(
+        f"Below {threshold:.0%} an answer counts as not sure. Try another angle, one object at a "
+        "time, or a plain background."
+        if prediction.familiar
+        else "This picture is unlike anything in training, so the answer is a guess. Try a "
+        "photo of one piece of waste on a plain background."
+    )
+
+
+def _render_map(run: Run, content: bytes, picture: NDArray[np.uint8], label: str, key: str) -> None:
+    """Draws the photo under the map of what spoke for the class."""
+    place = st.container()  # the photo first, then what changes it
+    opacity = st.slider(
+        f"Heat map: what spoke for {plain(label)}",
+        0,
+        100,
+        40,
+        step=5,
+        format="%d %%",
+        key=f"{key}_opacity",
+        help="How much of the map lies over the photo: yellow spoke most for the answer, dark "
+        "did not.",
+    )
+    alt = "the photo you uploaded"
+    if opacity:
+        try:
+            picture = overlay(picture, loaders.evidence(run, content, label), opacity / 100)
+            alt += f", and where it looks like {label}"
+        except TrashnetError as error:  # the run may have been deleted meanwhile
+            st.error(str(error), icon=":material/error:")
+    place.image(picture, width=min(picture.shape[1], SIDE), alt=alt, output_format="JPEG")
+
+
+def render_similar(run: Run, similar: list[Similar]) -> None:
+    """Draws the training photos that a photo is most like, or names them."""
+    st.markdown("**The training photos it is most like**")
+    root = loaders.photo_root(run)
+    if all((root / s.file).is_file() for s in similar):
+        captions = [f"{bold(s.label)}  \n{plain(s.file.split('/')[-1])}" for s in similar]
+        photo_grid(root, [s.file for s in similar], captions, width=110)
+        return
+    st.markdown(" · ".join(f"{bold(s.label)} {plain(s.file.split('/')[-1])}" for s in similar))
+    st.caption("The photos themselves are not on this machine.")

@@ -1,0 +1,150 @@
+"""Keep, exclude, relabel, undo: the one set of buttons for what a person decides about a photo."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from pages.shared import loaders
+from pages.shared.markdown import plain
+from pages.shared.owner import locked, owner_only
+from trashnet.data.dataset import Photos
+from trashnet.data.index import review_of
+from trashnet.data.review import Decision, Review
+from trashnet.errors import TrashnetError
+
+UNCHANGED = "A decision changes no photo; it is kept in the review file and can be undone."
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A data set under review.
+
+    Attributes:
+        photos: The data set.
+        review: Its review file.
+        decisions: What holds now, by file.
+    """
+
+    photos: Photos
+    review: Review
+    decisions: dict[str, Decision]
+
+
+def open_desk() -> Desk | None:
+    """Returns the review of the photos in use; None where there are none, and says what is wrong
+    where the review file is damaged.
+    """
+    try:
+        photos = loaders.photos_if_any()
+        if photos is None:
+            return None
+        review = review_of(photos, loaders.env())
+        return Desk(photos, review, review.latest())
+    except TrashnetError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+@owner_only
+def decide(desk: Desk, file: str, action: str, label: str | None = None) -> None:
+    """Writes a decision down: the one place where all pages do."""
+    try:
+        desk.review.decide(
+            file, action, label, files=desk.photos.files, classes=desk.photos.classes
+        )
+    except TrashnetError as error:
+        st.toast(str(error), icon=":material/error:")
+
+
+@owner_only
+def undo(desk: Desk, file: str | None = None) -> None:
+    """Takes the last decision back, or the last about one photo."""
+    try:
+        taken = desk.review.undo(file)
+    except TrashnetError as error:
+        st.toast(str(error), icon=":material/error:")
+        return
+    if taken is not None:
+        st.toast(plain(f"Taken back: {taken.file} was {taken.words}."), icon=":material/undo:")
+
+
+def render_review(
+    desk: Desk, file: str, label: str, key: str, suggested: str | None = None
+) -> None:
+    """Draws what was decided about a photo, or the buttons to decide.
+
+    Args:
+        desk: The data set under review.
+        file: The photo; where it is of another data set, nothing is drawn.
+        label: Its class.
+        key: Prefix of the buttons' keys.
+        suggested: The class that somebody suspects, offered first.
+    """
+    if file not in desk.photos.files:
+        return
+    decision = desk.decisions.get(file)
+    if decision is not None:
+        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+            st.caption(f":material/check: {plain(decision.words)}", width="content")
+            st.button(
+                "Undo",
+                key=f"{key}_undo_{file}",
+                icon=":material/undo:",
+                type="tertiary",
+                on_click=undo,
+                args=(desk, file),
+                **locked(help=plain(f"Take back that {file} was {decision.words}")),
+            )
+        return
+    others = sorted(set(desk.photos.classes) - {label}, key=lambda name: name != suggested)
+    with st.container(horizontal=True, gap="xsmall"):
+        for word, action, what in (
+            ("Keep", "keep", "It is as it should be"),
+            ("Exclude", "exclude", "Leave it out of every split"),
+        ):
+            st.button(
+                word,
+                key=f"{key}_{action}_{file}",
+                on_click=decide,
+                args=(desk, file, action),
+                **locked(help=what),
+            )
+        if len(others) == 1 or suggested in others:
+            st.button(
+                f"→ {plain(others[0])}",
+                key=f"{key}_relabel_{file}",
+                on_click=decide,
+                args=(desk, file, "relabel", others[0]),
+                **locked(help=plain(f"Relabel it {others[0]}")),
+            )
+        if len(others) > 1:
+            st.menu_button(
+                "Relabel",
+                others,
+                key=f"{key}_relabel_to_{file}",
+                on_click=_relabel_chosen,
+                args=(desk, file, f"{key}_relabel_to_{file}"),
+                **locked(help="Give it another class"),
+            )
+
+
+def _relabel_chosen(desk: Desk, file: str, key: str) -> None:
+    if label := st.session_state.get(key):
+        decide(desk, file, "relabel", label)
+
+
+def render_undo(desk: Desk, key: str) -> None:
+    """Draws how many decisions hold, and the button that takes the last one back."""
+    if not desk.decisions:
+        return
+    n = len(desk.decisions)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f":material/rate_review: {n} photo{'s' * (n != 1)} reviewed", width="content")
+        st.button(
+            "Undo the last decision",
+            icon=":material/undo:",
+            key=key,
+            on_click=undo,
+            args=(desk,),
+            **locked(),
+        )

@@ -1,0 +1,116 @@
+"""The classify page in a real browser, on a desktop and a phone."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, expect
+
+from tests.browser.browsing import (
+    PHONE,
+    Visit,
+    answers_of,
+    browser,
+    fits_the_width,
+    home,
+    photos,
+    upload,
+    visiting,
+)
+from trashnet.data.dataset import Photos
+from trashnet.runs.run import Run
+from trashnet.runs.store import RELEASED
+
+pytestmark = pytest.mark.browser
+
+__all__ = ["browser", "home", "photos"]  # the fixtures these journeys ask for
+
+SIZES = {
+    "desktop": {"viewport": {"width": 1400, "height": 900}},
+    "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True},
+}
+
+
+def drop(visit: Visit, paths: list[Path]) -> None:
+    visit.main.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(paths)
+
+
+def source_of(picture: Locator) -> str:
+    return picture.evaluate("image => image.src")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_photo_its_reasons_and_a_batch(
+    size: str,
+    browser: Browser,
+    home: Path,
+    photos: Photos,
+    tmp_path: Path,
+) -> None:
+    """With the released model, as a visitor of a first minute meets it."""
+    run = Run(RELEASED)
+    files = run.predictions().query("split == 'test'").file.head(6).tolist()
+    if not photos.is_trashnet:
+        files = list(photos.files[:6])
+    with visiting(browser, home, photos.root, accept_downloads=True, **SIZES[size]) as visit:
+        visit.open("Classify")
+        expect(visit.main.get_by_text("Drop photos of waste")).to_be_visible()
+        said = upload(visit, photos.root / files[0])
+        if photos.is_trashnet:
+            row = answers_of(run).set_index("file").loc[files[0]]
+            assert row.predicted in said.lower() and f"{row.confidence:.0%}" in said
+        assert fits_the_width(visit.page)
+
+        mapped = visit.main.get_by_role("img", name=re.compile("where it looks like"))
+        over = source_of(mapped)
+        slider = visit.main.get_by_role("slider")
+        slider.focus()
+        slider.press("Home")
+        plain = visit.main.get_by_role("img", name="the photo you uploaded", exact=True)
+        expect(plain).to_be_visible()
+        assert source_of(plain) != over
+
+        visit.open("Classify")
+        noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "noise.png")
+        assert upload(visit, tmp_path / "noise.png").startswith("Not sure")
+        expect(visit.main.get_by_text("unlike anything in training")).to_be_visible()
+
+        visit.open("Classify")
+        (tmp_path / "bad.jpg").write_text("no picture")
+        drop(visit, [*(photos.root / file for file in files), tmp_path / "bad.jpg"])
+        expect(visit.main.get_by_text("6 photos answered")).to_be_visible()
+        expect(visit.main.get_by_text("1 could not be read")).to_be_visible()
+        visit.settle()
+        assert fits_the_width(visit.page)
+        with visit.page.expect_download() as download:
+            # The table has a button of that name, too.
+            visit.main.get_by_test_id("stDownloadButton").filter(has_text="CSV").click()
+        table = pd.read_csv(download.value.path())
+        assert table.file.tolist() == [*(Path(f).name for f in files), "bad.jpg"]
+        assert table.label[:6].isin(run.classes).all() and "not a picture" in table.error[6]
+        if photos.is_trashnet:
+            stored = answers_of(run).set_index("file").loc[files]
+            assert table.label[:6].tolist() == stored.predicted.tolist()
+            np.testing.assert_allclose(table.confidence[:6], stored.confidence, rtol=1e-9)
+        visit.check()
+
+
+def test_a_long_batch_can_be_stopped_and_goes_on(
+    browser: Browser, home: Path, sample_photos: Photos
+) -> None:
+    with visiting(browser, home, sample_photos.root) as visit:
+        visit.open("Classify")
+        count = len(sample_photos.files)
+        drop(visit, [sample_photos.root / file for file in sample_photos.files])
+        visit.main.get_by_role("button", name="Stop").click()
+        stopped = visit.main.get_by_text(re.compile(rf"Stopped after \d+ of {count} photos"))
+        expect(stopped).to_be_visible()
+        done = int(re.search(r"after (\d+)", stopped.inner_text())[1])
+        assert 0 <= done < count
+        visit.main.get_by_role("button", name="Go on").click()
+        expect(visit.main.get_by_text(f"{count} photos answered")).to_be_visible()
+        visit.check()

@@ -1,0 +1,404 @@
+"""The index: every object on one side, conflicts left out, decisions honoured."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from trashnet.config import TrainConfig
+from trashnet.data.dataset import Photos, trashnet_facts
+from trashnet.data.index import (
+    check_splittable,
+    class_weights,
+    known_groups,
+    load_index,
+    make_index,
+    summarise,
+)
+from trashnet.data.quality import flags
+from trashnet.data.review import Decision
+from trashnet.data.scan import scan
+from trashnet.data.splits import EXCLUDED, SPLITS, divide
+from trashnet.environment import Environment
+from trashnet.errors import DataError
+from trashnet.hub.dataset_dict import as_dataset_dict
+
+
+def table(labels: Sequence[str], **columns: Sequence[object]) -> pd.DataFrame:
+    """A scan of photos that look ordinary unless a column says otherwise."""
+    n = len(labels)
+    ordinary = {
+        "width": [8] * n,
+        "height": [8] * n,
+        "bytes": [100] * n,
+        "mtime": [0] * n,
+        "sha256": [f"{i:064x}" for i in range(n)],
+        "error": [None] * n,
+        "brightness": np.linspace(0.4, 0.6, n),
+        "contrast": np.linspace(0.1, 0.2, n),
+        "sharpness": np.linspace(0.01, 0.02, n),
+        "saturation": [0.3] * n,
+    }
+    files = [f"{label}/{i}.jpg" for i, label in enumerate(labels)]
+    return pd.DataFrame({"file": files, "label": list(labels), **ordinary, **columns})
+
+
+def photos_of(scanned: pd.DataFrame) -> Photos:
+    classes = tuple(sorted(scanned.label.unique()))
+    return Photos(Path("nowhere"), "mine", "folder", classes, tuple(scanned.file))
+
+
+LABELS = ["glass"] * 40 + ["paper"] * 60
+
+
+# ---- splits ----
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=45, max_size=120),
+    labels=st.data(),
+    seed=st.integers(0, 1000),
+    test_fold=st.integers(0, 4),
+)
+def test_no_object_is_on_two_sides(
+    sizes: list[int], labels: st.DataObject, seed: int, test_fold: int
+) -> None:
+    # The first objects of each class are single photos, so a split always exists.
+    names = ["a"] * 15 + ["b"] * 15 + ["c"] * 15
+    sizes = [1] * 45 + sizes
+    names += labels.draw(
+        st.lists(st.sampled_from("abc"), min_size=len(sizes) - 45, max_size=len(sizes) - 45)
+    )
+    label = pd.Series(np.repeat(names, sizes))
+    group = pd.Series(np.repeat(np.arange(len(sizes)), sizes))
+
+    split, fold = divide(label, group, "abc", seed, test_fold)
+
+    sides = pd.DataFrame({"group": group, "split": split, "fold": fold}).groupby("group")
+    assert (sides.split.nunique() == 1).all() and (sides.fold.nunique() == 1).all()
+    assert set(split) == set(SPLITS) and set(fold) == set(range(5))
+    assert ((fold == test_fold) == (split == "test")).all()
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(10, 120), min_size=2, max_size=7),
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 4),
+)
+def test_single_photos_are_dealt_evenly(counts: list[int], seed: int, test_fold: int) -> None:
+    classes = "abcdefg"[: len(counts)]
+    labels = pd.Series([c for c, n in zip(classes, counts, strict=True) for _ in range(n)])
+    split, fold = divide(labels, pd.Series(range(len(labels))), classes, seed, test_fold)
+    for label, rows in pd.DataFrame({"split": split, "fold": fold}).groupby(labels):
+        share = rows.split.value_counts() / len(rows)
+        assert abs(share["test"] - 0.2) * len(rows) < 1, label
+        assert abs(share["validation"] - 0.1) * len(rows) < 1.2, label
+        in_fold = rows.fold.value_counts()
+        assert len(in_fold) == 5 and in_fold.max() - in_fold.min() <= 1
+
+
+def test_the_seed_decides() -> None:
+    labels, groups = pd.Series(LABELS), pd.Series(np.arange(100) // 2)
+    one, again, other = (divide(labels, groups, ["glass", "paper"], s)[0] for s in (1, 1, 2))
+    assert (one == again).all() and (one != other).any()
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "message"),
+    [
+        (["a"], [0], "too few"),
+        (["a"] * 30, range(30), "'b' has 0 photos that can be read"),
+        (["a"] * 30 + ["b"] * 9, range(39), "'b' has 9 photos .*at least 10"),
+        (["a"] * 30 + ["b"] * 30, [*range(30), *[30] * 30], "'b' shows too few different objects"),
+    ],
+)
+def test_what_cannot_be_divided_is_said(
+    labels: list[str], groups: Sequence[int], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        divide(pd.Series(labels), pd.Series(list(groups)), ["a", "b"], 0)
+
+
+def test_the_authors_split_is_their_lists_and_needs_their_photos() -> None:
+    scanned = table(trashnet_facts().label.tolist()).assign(file=trashnet_facts().index)
+    index = make_index(photos_of(scanned), scanned, "authors", exclude_conflicts=False)
+    split = index.set_index("file").split
+    assert split.value_counts().to_dict() == {"train": 1768, "test": 431, "validation": 328}
+    # The first lines of the published lists.
+    assert split["paper/paper70.jpg"] == "test" and split["cardboard/cardboard202.jpg"] == "train"
+    assert split["cardboard/cardboard114.jpg"] == "validation"
+
+    fewer = scanned.iloc[:-1]  # the samples, too, have names that TrashNet's photos have
+    with pytest.raises(DataError, match="authors' split lists TrashNet's 2,527 photos"):
+        make_index(photos_of(fewer), fewer, "authors")
+
+
+def trashnet_as_listed() -> pd.DataFrame:
+    """A scan that has TrashNet's files, without the photos."""
+    return table(trashnet_facts().label.tolist()).assign(file=trashnet_facts().index)
+
+
+def assert_folds_are_fair(indices: Sequence[pd.DataFrame], room: int = 2) -> None:
+    """Each fold is the test set once, and the others hold what they should.
+
+    Args:
+        indices: The index of each test fold.
+        room: By how many photos a class may miss its fifth in test, or its eighth of the others in
+            validation; an object of several photos goes to one side.
+    """
+    assert len(indices) == 5
+    first = indices[0]
+    for number, index in enumerate(indices):
+        assert index.file.tolist() == first.file.tolist()
+        assert index.fold.tolist() == first.fold.tolist()
+        assert (index.group == first.group).all()
+        kept = index[index.split != EXCLUDED]
+        assert ((kept.fold == number) == (kept.split == "test")).all()
+        assert (kept.groupby("group").split.nunique() == 1).all()
+        assert (index.groupby("group").fold.nunique() == 1).all()
+        for label, rows in kept.groupby("label"):
+            counts = rows.split.value_counts()
+            rest = len(rows) - counts["test"]
+            assert abs(counts["test"] - len(rows) / 5) <= room, label
+            assert abs(counts["validation"] - rest / 8) <= room, label
+    tested = sum((index.split == "test").to_numpy(int) for index in indices)
+    excluded = (first.split == EXCLUDED).to_numpy()
+    assert (tested[~excluded] == 1).all() and (tested[excluded] == 0).all()
+
+
+def test_trashnet_is_tested_once_in_five_folds_and_no_object_is_torn() -> None:
+    scanned = trashnet_as_listed()
+    indices = [
+        make_index(photos_of(scanned), scanned, "object", 0, trashnet_facts().group, test_fold=fold)
+        for fold in range(5)
+    ]
+    assert_folds_are_fair(indices)
+    for index in indices:
+        assert index.fold.tolist() == trashnet_facts().fold.tolist()
+    assert indices[0].split.tolist() == trashnet_facts().split.tolist()
+
+
+def test_the_shipped_division_is_the_one_that_would_be_dealt() -> None:
+    """Or the folds after the first, which are dealt anew, would not be its complement."""
+    facts = trashnet_facts().reset_index()
+    split, fold = divide(facts.label, facts.group, sorted(facts.label.unique()), 0)
+    assert (split == facts.split).all() and (fold == facts.fold).all()
+
+
+@pytest.mark.parametrize("way", ["random", "object"])
+def test_other_seeds_have_five_folds_too(way: str) -> None:
+    scanned = table(LABELS)
+    groups = pd.Series(np.arange(100) // 2, index=scanned.file)
+    indices = [
+        make_index(photos_of(scanned), scanned, way, 7, groups, test_fold=fold) for fold in range(5)
+    ]
+    if way == "random":
+        indices = [index.assign(group=np.arange(100)) for index in indices]
+    assert_folds_are_fair(indices)
+
+
+@pytest.mark.parametrize("test_fold", [1, 4])
+def test_the_authors_split_has_no_folds(test_fold: int) -> None:
+    scanned = trashnet_as_listed()
+    with pytest.raises(DataError, match="authors' lists have one test set and no folds; use"):
+        make_index(photos_of(scanned), scanned, "authors", test_fold=test_fold)
+    index = make_index(photos_of(scanned), scanned, "authors")
+    assert set(index.fold) == {-1}
+
+
+def test_every_fold_that_will_be_trained_is_asked_for_before_there_is_a_run(
+    sample_photos: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class of three objects can be tested in three folds of five."""
+    few = [f for f in sample_photos.files if f.startswith("glass/")]
+    groups = pd.Series(np.arange(len(sample_photos.files)), index=list(sample_photos.files))
+    groups[few] = np.repeat([-1, -2, -3], len(few) // 3 + 1)[: len(few)]
+    monkeypatch.setattr("trashnet.data.index.known_groups", lambda *_: groups)
+    possible = set()
+    for fold in range(5):
+        try:
+            check_splittable(sample_photos, env, TrainConfig(fold=fold))
+            possible.add(fold)
+        except DataError as error:
+            assert "'glass' shows too few different objects" in str(error)
+    assert len(possible) == 3
+    with pytest.raises(DataError, match="'glass' shows too few different objects"):
+        check_splittable(sample_photos, env, TrainConfig(folds=5))
+    check_splittable(sample_photos, env, TrainConfig(folds=5, split="random"))
+
+
+def test_rare_classes_weigh_more() -> None:
+    weights = class_weights(pd.Series(["a"] * 30 + ["b"] * 10), ("a", "b"))
+    assert weights.dtype == np.float32
+    assert weights.tolist() == pytest.approx([40 / (2 * 30), 40 / (2 * 10)])
+
+
+def test_a_split_by_object_needs_an_audit() -> None:
+    scanned = table(LABELS)
+    with pytest.raises(DataError, match="audit"):
+        make_index(photos_of(scanned), scanned, "object")
+    with pytest.raises(DataError, match="others"):
+        make_index(photos_of(scanned), scanned, "authors")
+
+
+# ---- conflicts and decisions ----
+
+
+def test_photos_filed_under_two_labels_are_left_out_and_listed() -> None:
+    scanned = table(LABELS)
+    scanned.loc[99, "sha256"] = scanned.sha256[0]
+    scanned.loc[98, "sha256"] = scanned.sha256[97]
+    photos = photos_of(scanned)
+
+    index = make_index(photos, scanned, "random")
+
+    assert index.flag[[0, 99]].tolist() == ["conflict"] * 2
+    assert index.flag[[97, 98]].tolist() == ["duplicate"] * 2
+    assert index.file[index.split == EXCLUDED].tolist() == ["glass/0.jpg", "paper/99.jpg"]
+    assert summarise(photos, scanned, index)["excluded"] == ["glass/0.jpg", "paper/99.jpg"]
+    kept = make_index(photos, scanned, "random", exclude_conflicts=False)
+    assert set(kept.split) == set(SPLITS)
+
+
+def test_decisions_are_honoured_and_leave_the_rest_where_it_was() -> None:
+    scanned = table(LABELS)
+    scanned.loc[99, "sha256"] = scanned.sha256[0]
+    photos = photos_of(scanned)
+    before = make_index(photos, scanned, "random")
+    decisions = {
+        "glass/0.jpg": Decision("glass/0.jpg", "relabel", "paper"),
+        "glass/5.jpg": Decision("glass/5.jpg", "exclude"),
+        "paper/50.jpg": Decision("paper/50.jpg", "keep"),
+    }
+
+    after = make_index(photos, scanned, "random", decisions=decisions)
+
+    plain = make_index(photos, scanned, "random", exclude_conflicts=False)
+    assert after.split[0] == plain.split[0] != EXCLUDED and after.label[0] == "paper"
+    assert after.original_label[0] == "glass" and after.unreviewed_split[0] == EXCLUDED
+    assert after.split[5] == EXCLUDED and after.unreviewed_split[5] == before.split[5]
+    rest = ~after.file.isin(decisions)
+    assert (after[rest].split == before[rest].split).all()
+    assert after.split[50] == before.split[50]
+
+
+@pytest.mark.parametrize("way", ["object", "authors"])
+def test_a_conflict_that_is_vouched_for_returns_to_the_side_of_its_object(way: str) -> None:
+    scanned = table(trashnet_facts().label.tolist()).assign(file=trashnet_facts().index)
+    keys = dict(zip(trashnet_facts().index, scanned.sha256, strict=True))
+    twins = {"plastic/plastic152.jpg": "glass/glass176.jpg"}
+    scanned["sha256"] = [keys[twins.get(file, file)] for file in scanned.file]
+    decisions = {file: Decision(file, "keep") for pair in twins.items() for file in pair}
+    groups = trashnet_facts().group
+    kept = make_index(photos_of(scanned), scanned, way, 1, groups, decisions=decisions)
+    plain = make_index(photos_of(scanned), scanned, way, 1, groups, exclude_conflicts=False)
+    assert (kept.split == plain.split).all()
+
+
+# ---- oddities ----
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "flag"),
+    [
+        ("sharpness", 0.0, "blurred"),
+        ("brightness", 0.0, "dark"),
+        ("brightness", 1.0, "bright"),
+        ("contrast", 0.0, "low contrast"),
+    ],
+)
+def test_odd_photos_are_flagged_and_ordinary_ones_are_not(
+    column: str, value: float, flag: str
+) -> None:
+    scanned = table(LABELS)
+    scanned.loc[7, column] = value
+    found = flags(scanned)
+    assert flag in found[7] and all(f == "" for i, f in enumerate(found) if i != 7)
+
+
+def test_photos_that_are_all_alike_are_not_odd() -> None:
+    scanned = table(LABELS, brightness=[0.5] * 100, contrast=[0.1] * 100, sharpness=[0.1] * 100)
+    assert set(flags(scanned)) == {""}
+
+
+# ---- the real thing ----
+
+
+@pytest.mark.photos
+def test_trashnet_is_divided_as_shipped(real_photos: Photos, real_env: Environment) -> None:
+    index = load_index(real_photos, real_env)
+    summary = summarise(real_photos, scan(real_photos, real_env.cache), index)
+    assert summary["photos"] == 2527 and len(summary["excluded"]) == 6
+    assert list(summary["classes"].values()) == [403, 501, 410, 594, 482, 137]
+    assert index.attrs["split"] == "object"
+    counts = index.split.value_counts()
+    assert counts[EXCLUDED] == 6 and counts.sum() == 2527
+    assert abs(counts["test"] / 2521 - 0.2) < 0.01
+    assert (index[index.split != EXCLUDED].groupby("group").split.nunique() == 1).all()
+    assert (index.groupby("group").fold.nunique() == 1).all()
+    trash = index[index.label == "trash"]
+    assert 24 <= (trash.split == "test").sum() <= 31
+
+    counts = load_index(
+        real_photos, real_env, "authors", exclude_conflicts=False
+    ).split.value_counts()
+    assert counts.to_dict() == {"train": 1768, "validation": 328, "test": 431}
+    again = load_index(real_photos, real_env, "object", seed=1)
+    assert (again.split != index.split).any()
+    assert (again[again.split != EXCLUDED].groupby("group").split.nunique() == 1).all()
+
+
+@pytest.mark.photos
+def test_each_real_photo_is_tested_in_one_fold(real_photos: Photos, real_env: Environment) -> None:
+    indices = [load_index(real_photos, real_env, test_fold=fold) for fold in range(5)]
+    assert_folds_are_fair(indices)
+    for index in indices:
+        shipped = trashnet_facts().reindex(index.file)
+        assert index.fold.tolist() == shipped.fold.tolist()
+        assert index.group.tolist() == shipped.group.tolist()
+        assert (index.split == EXCLUDED).sum() == 6
+    with pytest.raises(DataError, match="no folds"):
+        load_index(real_photos, real_env, "authors", test_fold=2)
+
+
+def test_each_sample_picture_is_tested_in_one_fold(sample_photos: Photos, env: Environment) -> None:
+    indices = [load_index(sample_photos, env, test_fold=fold) for fold in range(5)]
+    assert_folds_are_fair(indices)
+
+
+def test_sample_pictures_are_their_own_objects(sample_photos: Photos, env: Environment) -> None:
+    scanned = scan(sample_photos, env.cache)
+    groups = known_groups(sample_photos, scanned, env.cache)
+    assert groups is not None and groups.is_unique
+    splits = as_dataset_dict(sample_photos, load_index(sample_photos, env))
+    assert sum(map(len, splits.values())) == len(sample_photos.files)
+    test = splits["test"]
+    assert test.features["label"].names == list(sample_photos.classes)
+    for row in test.select(range(3)):
+        assert row["file"].split("/")[0] == test.features["label"].int2str(row["label"])
+        with Image.open(sample_photos.root / row["file"]) as image:
+            assert row["image"].tobytes() == image.tobytes()
+
+
+def test_a_photo_that_cannot_be_opened_is_left_out(
+    sample_photos: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def forbidden(path: Path) -> bytes:
+        if path.name == "glass3.jpg":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    mine = dataclasses.replace(sample_photos, source="folder", name="mine")
+    index = load_index(mine, env)
+    assert len(index) == len(mine.files) - 1 and index.attrs["split"] == "random"

@@ -1,0 +1,75 @@
+"""What each way of splitting leaks."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT
+from trashnet.data.audit_findings import SAME_OBJECT, known_pairs, store_table
+from trashnet.data.dataset import Photos, trashnet_facts, trashnet_pairs
+from trashnet.data.leakage import COST, Way, leak_table, ways_to_split
+from trashnet.data.scan import scan
+from trashnet.environment import Environment
+
+
+def test_a_leak_is_a_test_photo_with_a_near_duplicate_in_train() -> None:
+    pairs = pd.DataFrame(
+        {"one": ["a", "a", "d"], "two": ["b", "c", "e"], "similarity": [0.9, 0.99, 0.5]}
+    )
+    split = pd.Series(dict(a="test", b="train", c="validation", d="test", e="train"))
+    way = Way(split, pairs)
+    assert way.tested == 2
+    assert way.leaking(0.95).values.tolist() == [["a", "c", 0.99]]  # with its nearest, once
+    assert way.leaking(0.4).test.tolist() == ["a", "d"]
+    turned = pairs.rename(columns={"one": "two", "two": "one"})
+    pd.testing.assert_frame_equal(Way(split, turned).leaking(0.4), way.leaking(0.4))
+    one_side = split.replace({"train": "test", "validation": "test"})
+    assert len(Way(one_side, pairs).leaking(0.4)) == 0
+
+
+def test_trashnets_leaks_are_those_the_documents_print() -> None:
+    facts = trashnet_facts().reset_index()
+    authors = facts.set_index("file").authors_split
+    ways = ways_to_split(facts, trashnet_pairs(), authors)
+    tested = {name: way.tested for name, way in ways.items()}
+    assert tested == {"random": 506, "authors": 431, "grouped": 506, "hub_rows": 1011}
+    printed = (ROOT / "docs" / "data.md").read_text("utf-8")
+    for threshold in (SAME_OBJECT, 0.82, 0.86, 0.90, 0.95):
+        n = leak_table(ways, threshold)
+        (cells,) = re.findall(rf"^\| {threshold:.2f} \|((?: [\d,of ]+ \|){{5}})$", printed, re.M)
+        cells = [int(cell.split(" of ")[0].replace(",", "")) for cell in cells.split("|")[:-1]]
+        assert cells[1:] == [n["random"], n["authors"], n["grouped"], n["hub_rows"]]
+    copies = ways["hub_rows"].leaking(0.999999)
+    assert len(copies) == 817 and (copies.test == copies.train).sum() > 810
+
+
+def test_photos_without_authors_have_three_ways() -> None:
+    facts = pd.DataFrame({"file": [f"{c}/{i}#1.jpg" for c in "ab" for i in range(20)]})
+    facts["label"], facts["group"] = facts.file.str[0], range(40)
+    pairs = pd.DataFrame({"one": ["a/0#1.jpg"], "two": ["a/1#1.jpg"], "similarity": [0.9]})
+    ways = ways_to_split(facts, pairs, None)
+    assert leak_table(ways, 0.8)["authors"] is None
+    assert set(ways["hub_rows"].leaking(0.8).test) <= set(facts.file)
+
+
+def test_an_audits_pairs_are_kept_until_the_photos_change(
+    sample_photos: Photos, env: Environment
+) -> None:
+    scanned = scan(sample_photos, env.cache)
+    assert known_pairs(sample_photos, scanned, env.cache) is None
+    pairs = pd.DataFrame({"one": ["a"], "two": ["b"], "similarity": [0.9]})
+    store_table("pairs", pairs, scanned, env.cache)
+    pd.testing.assert_frame_equal(known_pairs(sample_photos, scanned, env.cache), pairs)
+    changed = scanned.assign(sha256="other")
+    assert known_pairs(sample_photos, changed, env.cache) is None
+
+
+@pytest.mark.parametrize("way", COST)
+def test_the_cost_is_what_the_readme_says(way: str) -> None:
+    begins = {"grouped": "| by object", "random": "| random", "authors": "| the authors"}[way]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (row,) = [line for line in readme.splitlines() if line.startswith(begins)]
+    accuracy, low, high, n = COST[way]
+    assert f"{accuracy:.1%}".replace("%", " %") in row
+    assert f"({100 * low:.1f}–{100 * high:.1f}), n = {n}" in row

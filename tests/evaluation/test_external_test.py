@@ -1,0 +1,80 @@
+"""A person's own photos become a test set."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_archive import jpeg, zip_bytes
+
+from tests.conftest import Training
+from tests.pages.visiting import is_sentence, metrics, open_page, run, words
+from trashnet.data.dataset import Photos
+from trashnet.errors import DataError
+from trashnet.evaluation.external_test import evaluate_own
+from trashnet.evaluation.report import answers
+from trashnet.inference.inputs import named_photos
+from trashnet.runs.run import Run
+
+
+def test_the_runs_own_test_photos_give_its_own_figures(
+    training: Training, sample_photos: Photos
+) -> None:
+    table = training.run.predictions().query("split == 'test'")
+    photos = [(file, sample_photos.root / file) for file in table.file]
+    found = evaluate_own(training.run, photos)
+    stored = training.run.evaluation()["splits"]["test"]
+    for name in ("n", "accuracy", "macro_f1", "nll", "coverage"):
+        assert found.figures[name] == pytest.approx(stored[name])
+    assert found.figures["confusion_matrix"] == stored["confusion_matrix"]
+    said = answers(table, training.run.classes, training.run.evaluation()["temperature"])
+    assert found.table.file.tolist() == said.file.tolist()
+    assert found.left_out == {}
+
+
+def test_a_folder_says_the_class_whatever_its_case(training: Training, tmp_path: Path) -> None:
+    for name in ("mine/Glass/a.jpg", "mine/glass/b.jpg", "mine/bones/c.jpg", "mine/metal/d.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"no picture" if "d.jpg" in name else jpeg())
+    found = evaluate_own(training.run, named_photos([str(tmp_path / "mine")], io.BytesIO()))
+    assert found.table.label.tolist() == ["glass", "glass"] and found.figures["n"] == 2
+    why = {Path(name).name: said for name, said in found.left_out.items()}
+    assert set(why) == {"c.jpg", "d.jpg"}
+    assert "'bones' is no class" in why["c.jpg"] and "not a picture" in why["d.jpg"]
+
+
+def test_photos_of_no_class_are_one_sentence(training: Training) -> None:
+    with pytest.raises(DataError, match="make one of cardboard") as caught:
+        evaluate_own(training.run, [("a.jpg", jpeg()), ("bones/b.jpg", jpeg())])
+    assert is_sentence(str(caught.value))
+
+
+def test_the_command_line_evaluates_a_folder(
+    training: Training, sample_photos: Photos, command: Callable[..., Any]
+) -> None:
+    code, output, errors = command(
+        "evaluate", training.run.path, "--photos", sample_photos.root, "--json"
+    )
+    assert code == 0, errors
+    said = json.loads(output)
+    assert (said["run"], said["split"], said["n"]) == (training.run.id, "own photos", 240)
+
+
+def test_a_zip_is_evaluated_on_the_page(trained: Run, samples: Photos) -> None:
+    files = samples.files[::20]
+    page = open_page("Evaluation")
+    page.session_state["evaluation_tab"] = "Own photos"
+    run(page)
+    content = {f"my photos/{file}": (samples.root / file).read_bytes() for file in files}
+    content["my photos/bones/x.jpg"] = jpeg()
+    page.file_uploader[0].upload("mine.zip", zip_bytes(content), "application/zip")
+    run(page)
+    expected = evaluate_own(trained, [(file, samples.root / file) for file in files])
+    shown = metrics(page)["Accuracy on your photos"]
+    assert shown.value == f"{expected.figures['accuracy']:.1%}"
+    assert f"yours, n = {len(files)}" in shown.delta
+    page.file_uploader[0].upload("mine.zip", zip_bytes({"a.jpg": jpeg()}), "application/zip")
+    assert "make one of cardboard" in run(page).error[0].value
+    assert "Traceback" not in words(page)

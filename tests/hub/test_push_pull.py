@@ -1,0 +1,507 @@
+"""Publishing runs and bringing them back: the real client, and a stand-in for the Hub."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from tests.conftest import ROOT, Training, run_command
+from tests.hub.hub_server import TOKEN, Fault, Hub, Repo, standing_in
+from tests.pages.visiting import is_sentence, open_page
+from tests.pages.visiting import run as run_page
+from trashnet.data.dataset import Photos
+from trashnet.environment import Environment
+from trashnet.errors import ConfigError, HubError, RunError
+from trashnet.hub.model_card import model_card, train_command
+from trashnet.hub.push_pull import MANIFEST, pull, pull_aside, push
+from trashnet.hub.repository import Repository
+from trashnet.inference.classifier import Classifier
+from trashnet.runs.run import Run
+from trashnet.runs.store import RELEASED, list_runs
+
+REPO = "someone/waste"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A stand-in that the client asks instead of the Hub, with a token that it accepts."""
+    constants = huggingface_hub.constants
+    with standing_in() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub
+
+
+@pytest.fixture
+def published(hub: Hub, training: Training) -> Repo:
+    """The tests' own run, published."""
+    push(training.run, REPO)
+    return hub.repo(REPO)
+
+
+def sentence(raised: pytest.ExceptionInfo[Any]) -> str:
+    """What the error says; it must be one sentence."""
+    text = str(raised.value)
+    assert text.endswith(".") and "\n" not in text and len(text) < 400, text
+    return text
+
+
+# ---------------------------------------------------------------- there and back
+
+
+def test_a_run_comes_back_as_it_was(
+    published: Repo, training: Training, sample_photos: Photos, env: Environment
+) -> None:
+    run = pull(REPO, env.runs)
+    assert [listed.id for listed in list_runs(env.runs)] == [run.id]
+    assert run.is_finished and run.config["published"]["repo"] == REPO
+    theirs = training.run
+    for name in ("model.tflite", "model.keras", "evaluation.json", "head.npz", "projection.npz"):
+        if (theirs.path / name).exists():
+            assert (run.path / name).read_bytes() == (theirs.path / name).read_bytes(), name
+    assert run.train_config == theirs.train_config and run.classes == theirs.classes
+    for file in sample_photos.files[::40]:
+        ours = Classifier(run).classify(sample_photos.root / file)
+        before = Classifier(theirs).classify(sample_photos.root / file)
+        np.testing.assert_array_equal(ours.logits, before.logits)
+        assert ours.to_dict() == before.to_dict()
+    stored = theirs.predictions(["file", "split", "label", "logits"])
+    again = run.predictions(["file", "split", "label", "logits"])
+    assert stored.drop(columns="logits").equals(again.drop(columns="logits"))
+    np.testing.assert_array_equal(np.stack(stored.logits), np.stack(again.logits))
+
+
+def test_the_released_model_comes_back_with_its_folds(hub: Hub, env: Environment) -> None:
+    released = Run(RELEASED)
+    push(released, REPO)
+    run = pull(REPO, env.runs)
+    assert run.evaluation() == released.evaluation()
+    ours, theirs = run.out_of_fold(), released.out_of_fold()
+    assert ours is not None and theirs is not None
+    np.testing.assert_array_equal(np.stack(ours.logits), np.stack(theirs.logits))
+    assert (run.path / "robustness.json").exists()
+    assert len(run.epochs()) == len(released.epochs())
+
+
+def test_nothing_of_this_machine_is_published(published: Repo, training: Training) -> None:
+    root = training.run.config["data"]["root"]
+    assert root
+    for name, content in published.files.items():
+        assert root.encode() not in content and str(ROOT).encode() not in content, name
+    assert not {"train.log", "checkpoint", "about.json"} & set(published.files)
+
+
+def test_a_push_is_one_commit_and_repeating_it_none(
+    hub: Hub, published: Repo, training: Training
+) -> None:
+    assert len(published.commits) == 2  # the Hub makes the first
+    push(training.run, REPO)
+    assert len(published.commits) == 2
+    del hub.asked[:]
+    push(training.run, REPO)
+    assert not [line for line in hub.asked if line.startswith("PUT")]
+
+
+def test_files_that_a_later_run_has_not_are_taken_away(
+    hub: Hub, published: Repo, training: Training
+) -> None:
+    published.files["robustness.json"] = b"{}"
+    published.files["notes.txt"] = b"by hand"
+    push(training.run, REPO)
+    assert "robustness.json" not in published.files
+    assert published.files["notes.txt"] == b"by hand"
+    pulled = json.loads(published.files[MANIFEST])
+    assert "robustness.json" not in pulled["files"]
+
+
+def test_the_same_commit_is_fetched_once(published: Repo, hub: Hub, env: Environment) -> None:
+    run = pull(REPO, env.runs)
+    del hub.asked[:]
+    assert pull(REPO, env.runs) == run
+    assert not [line for line in hub.asked if "resolve" in line]
+    assert not list(env.runs.glob(".partial-*"))
+
+
+# ---------------------------------------------------------------- the card
+
+
+def test_the_card_states_the_figures_for_people_and_for_the_hub(hub: Hub, env: Environment) -> None:
+    released = Run(RELEASED)
+    push(released, REPO)
+    text = hub.repo(REPO).files["README.md"].decode()
+    _, front, body = text.split("---\n", 2)
+    about = yaml.safe_load(front)
+    assert about["license"] == "mit" and about["datasets"] == ["garythung/trashnet"]
+    (entry,) = about["model-index"]
+    values = {
+        (result["dataset"]["split"], metric["type"]): metric["value"]
+        for result in entry["results"]
+        for metric in result["metrics"]
+    }
+    evaluation = released.evaluation()
+    for split, report in (
+        ("test", evaluation["splits"]["test"]),
+        ("out of fold", evaluation["out_of_fold"]),
+    ):
+        assert values[split, "accuracy"] == pytest.approx(report["accuracy"], abs=1e-4)
+        assert values[split, "f1"] == pytest.approx(report["macro_f1"], abs=1e-4)
+        assert f"{report['accuracy']:.1%}".replace("%", " %") in body
+    assert "![Confusion matrix](confusion_matrix.png)" in body
+    assert "MIT licence" in body and "Apache-2.0" in body
+    assert "python -m trashnet train --model efficientnet_lite0 --folds 5" in body
+
+
+def test_the_cards_snippet_gives_the_apps_answer(
+    published: Repo,
+    training: Training,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.jpg", "PNG")  # exact: nothing to decode
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    code = published.files["README.md"].decode().split("```python\n")[1].split("```")[0]
+    exec(compile(code, "snippet", "exec"), {})
+    said = eval(capsys.readouterr().out)
+    ours = Classifier(training.run).classify_pixels(photo).probabilities
+    assert said == pytest.approx(ours, abs=2e-3)
+
+
+def test_the_picture_shows_every_class_and_count(published: Repo, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(published.files["confusion_matrix.png"])
+    with Image.open(path) as picture:
+        assert picture.format == "PNG" and min(picture.size) > 500
+        assert len(set(picture.convert("L").tobytes())) > 50
+
+
+def test_the_command_names_what_differs_from_the_recipe(training: Training) -> None:
+    command = train_command(training.run)
+    start = "python -m trashnet train --samples --model cnn_baseline"
+    assert command == f"{start} --epochs 1 --image-size 32"
+
+
+@pytest.mark.parametrize("source", ["samples", "folder"])
+def test_a_card_says_of_other_photos_only_what_is_known(
+    published: Repo, training: Training, tmp_path: Path, source: str
+) -> None:
+    shutil.copytree(training.run.path, tmp_path / "run")
+    config = training.run.config
+    config["data"] |= {"source": source} | ({"name": "kitchen"} if source == "folder" else {})
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    text = model_card(Run(tmp_path / "run"), "Title", "About.", [])
+    assert "plain background" not in text and "Thung" not in text and "TrashNet" not in text
+    assert ("MIT licence, as the rest" in text) == (source == "samples")
+    assert ("whose licence is not known here" in text) == (source == "folder")
+    assert ("Labels are people's" in text) == (source == "folder")
+    push(Run(tmp_path / "run"), REPO)
+    about = yaml.safe_load(published.files["README.md"].decode().split("---\n")[1])
+    assert about.get("license") == {"samples": "mit", "folder": None}[source]
+    assert "datasets" not in about
+
+
+def test_a_new_repository_is_private_unless_asked_otherwise(hub: Hub, training: Training) -> None:
+    push(training.run, REPO)
+    push(training.run, "someone/open", is_private=False)
+    assert hub.repo(REPO).request["visibility"] == "private"
+    assert hub.repo("someone/open").request.get("visibility") != "private"
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+FAULTS = [
+    (Fault("POST .*/repos/create", 401), "does not accept the token"),
+    (Fault("POST .*/repos/create", 403, message="You can't create repos here"), "repos here"),
+    (Fault("GET /api/models", 429, {"Retry-After": "3600"}), "repeat the command in 3600 seconds"),
+    (Fault("POST .*/preupload", 429, {"Retry-After": "3600"}), "in 3600 seconds"),
+    (
+        Fault("POST .*/preupload", 429, {"ratelimit": '"api";r=0;t=3600', "Retry-After": "1"}),
+        "in 3600 seconds",
+    ),
+    (Fault("POST .*/preupload", 503), "trouble of its own"),
+    (Fault("POST .*/preupload", 503, {"Retry-After": "3600"}), "trouble of its own"),
+    (Fault("POST .*/batch", 403, message="Private storage quota exceeded"), "quota exceeded"),
+    (Fault("PUT /lfs", 507), "not enough room"),
+    (Fault("PUT /lfs", 0), "could not be reached"),
+    (Fault("POST .*/commit/", 500), "trouble of its own"),
+    (Fault("POST .*/commit/", 412), "changed by somebody else"),
+    (Fault("POST .*/commit/", 0), "could not be reached"),
+    (Fault("POST .*/commit/", 404, {"X-Error-Code": "RepoNotFound"}), "has no someone/waste"),
+    (Fault("POST .*/validate-yaml", 502), "Hub"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), FAULTS, ids=[f"{f.match} {f.status}" for f, _ in FAULTS]
+)
+def test_a_failure_publishes_nothing_and_can_be_repeated(
+    hub: Hub, training: Training, fault: Fault, reason: str
+) -> None:
+    hub.faults = [fault]
+    with pytest.raises(HubError) as raised:
+        push(training.run, REPO)
+    assert sentence(raised).startswith("Nothing was published") and reason in sentence(raised)
+    kept = hub.repos.get(("models", REPO))
+    assert kept is None or set(kept.files) == {".gitattributes"}
+    hub.faults = []
+    push(training.run, REPO)
+    assert MANIFEST in hub.repo(REPO).files
+
+
+def test_a_hub_that_stumbles_once_is_asked_again(hub: Hub, training: Training) -> None:
+    hub.faults = [
+        Fault("POST .*/preupload", 503, times=1),
+        Fault("PUT /lfs", 0, times=2),
+        Fault("POST .*/batch", 429, {"Retry-After": "1"}, times=1),
+    ]
+    push(training.run, REPO)
+    assert MANIFEST in hub.repo(REPO).files
+
+
+def test_without_a_token_nothing_is_asked(
+    hub: Hub, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+    with pytest.raises(HubError) as raised:
+        push(training.run, REPO)
+    assert "HF_TOKEN" in sentence(raised) and hub.asked == []
+
+
+def test_a_wrong_token_is_said(
+    hub: Hub, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(HubError) as raised:
+        push(training.run, REPO)
+    assert "does not accept the token" in sentence(raised)
+    assert hub.repos == {}
+
+
+@pytest.mark.parametrize("name", ["waste", "a/b/c", "../x", "someone/w aste", "", "a/-b.git", "x/"])
+def test_a_bad_name_is_said_before_anything(hub: Hub, training: Training, name: str) -> None:
+    for work in (lambda: push(training.run, name), lambda: pull(name, Path("nowhere"))):
+        with pytest.raises(ConfigError) as raised:
+            work()
+        assert "OWNER/NAME" in sentence(raised)
+    assert hub.asked == []
+
+
+def test_other_peoples_repositories_are_left_alone(hub: Hub, training: Training) -> None:
+    hub.repo(REPO).files["pytorch_model.bin"] = b"x"
+    with pytest.raises(HubError) as raised:
+        push(training.run, REPO)
+    assert "something else" in sentence(raised)
+    assert "README.md" not in hub.repo(REPO).files
+
+
+def test_an_unfinished_run_is_not_published(hub: Hub, training: Training, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(training.run.path, tmp_path / "half")))
+    (run.path / "model.tflite").unlink()
+    with pytest.raises(RunError) as raised:
+        push(run, REPO)
+    assert "not finished" in sentence(raised) and hub.asked == []
+
+
+def test_a_hub_that_is_not_there_is_said_within_seconds(
+    hub: Hub, training: Training, monkeypatch: pytest.MonkeyPatch, env: Environment
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    began = time.monotonic()
+    for work in (lambda: push(training.run, REPO), lambda: pull(REPO, env.runs)):
+        with pytest.raises(HubError) as raised:
+            work()
+        assert "could not be reached" in sentence(raised)
+    assert time.monotonic() - began < 10
+
+
+def test_a_silent_hub_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
+    import socket
+
+    monkeypatch.setattr("trashnet.hub.repository.FIRST_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        with pytest.raises(HubError) as raised:
+            Repository(REPO, "model").look()
+    assert "could not be reached (ReadTimeout)" in sentence(raised)
+
+
+def test_offline_is_said_as_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, hub: Hub, env: Environment
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError) as raised:
+        pull(REPO, env.runs)
+    assert "HF_HUB_OFFLINE is set" in sentence(raised)
+
+
+PULL_FAULTS = [
+    (Fault("GET /api/models", 500), "trouble of its own"),
+    (Fault("GET /api/models", 429, {"Retry-After": "900"}), "900 seconds"),
+    (Fault("HEAD .*/model.tflite", 503), "trouble of its own"),
+    (Fault("GET .*/resolve/.*/model.tflite", 403, message="Access refused"), "Access refused"),
+    (Fault("GET .*/resolve/.*/evaluation.json", 0), "could not be reached"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), PULL_FAULTS, ids=[f"{f.match} {f.status}" for f, _ in PULL_FAULTS]
+)
+def test_a_failed_fetch_leaves_nothing_and_can_be_repeated(
+    published: Repo, hub: Hub, env: Environment, fault: Fault, reason: str
+) -> None:
+    hub.faults = [fault]
+    with pytest.raises(HubError) as raised:
+        pull(REPO, env.runs)
+    assert sentence(raised).startswith("Nothing was fetched") and reason in sentence(raised)
+    assert list_runs(env.runs) == [] and not list(env.runs.glob("*/*"))
+    hub.faults = []
+    assert pull(REPO, env.runs).is_finished
+
+
+@pytest.mark.parametrize("content", [{}, {"config.json": b"{}", "pytorch_model.bin": b"x"}])
+def test_what_is_not_ours_is_not_fetched(
+    hub: Hub, env: Environment, content: dict[str, bytes]
+) -> None:
+    hub.repo(REPO).files.update(content)
+    with pytest.raises(HubError) as raised:
+        pull(REPO, env.runs)
+    assert "no model of TrashNet Explorer" in sentence(raised)
+    assert not [line for line in hub.asked if "resolve" in line]
+
+
+def test_a_model_that_is_not_there_is_said(hub: Hub, env: Environment) -> None:
+    with pytest.raises(HubError) as raised:
+        pull("someone/else", env.runs)
+    assert "the Hub has no model someone/else" in sentence(raised)
+
+
+# ---------------------------------------------------------------- the page
+
+
+def elsewhere(hub: Hub, patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Lets processes that a page starts ask the stand-in."""
+    for name, value in processes(hub, folder).items():
+        patch.setenv(name, value)
+
+
+def test_a_model_is_opened_by_its_name(
+    published: Repo, hub: Hub, env: Environment, samples: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere(hub, monkeypatch, env.home)
+    page = open_page("Training")
+    page.text_input(key="training_hub_repo").set_value(f" {REPO} ")
+    (button,) = [b for b in page.button if b.label == "Open"]
+    button.click()
+    run_page(page)
+    (run,) = list_runs(env.runs)
+    assert run.is_finished and run.config["published"]["repo"] == REPO
+    assert page.session_state["training_run"] == run.id
+    assert run.id in page.dataframe[0].value.run.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("someone/else", "the Hub has no model someone/else"),
+        ("--help", "OWNER/NAME"),
+        ("", "Name a model"),
+    ],
+)
+def test_a_model_that_cannot_be_opened_is_said_on_the_page(
+    hub: Hub,
+    env: Environment,
+    samples: Photos,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    reason: str,
+) -> None:
+    elsewhere(hub, monkeypatch, env.home)
+    page = open_page("Training")
+    page.text_input(key="training_hub_repo").set_value(name)
+    (button,) = [b for b in page.button if b.label == "Open"]
+    button.click()
+    (error,) = run_page(page).error
+    assert reason in error.value and is_sentence(error.value)
+    assert list_runs(env.runs) == []
+
+
+def test_a_visitor_opens_nothing(
+    hub: Hub, env: Environment, samples: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRASHNET_PUBLIC", "1")
+    (button,) = [b for b in open_page("Training").button if b.label == "Open"]
+    assert button.disabled
+    # The look of a button holds nobody back who writes to the socket; the guard must.
+    monkeypatch.setattr("pages.sections.training.hub_model.locked", lambda **button: button)
+    page = open_page("Training")
+    page.text_input(key="training_hub_repo").set_value(REPO)
+    (button,) = [b for b in page.button if b.label == "Open"]
+    button.click()
+    assert "TRASHNET_OWNER_PASSWORD" in "".join(i.value for i in run_page(page).info)
+    assert hub.asked == [] and list_runs(env.runs) == []
+
+
+def test_a_reader_that_dies_takes_nothing_with_it(
+    env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died = subprocess.CompletedProcess([], -11, "", "Fatal Python error: Segmentation fault\n")
+    monkeypatch.setattr("trashnet.hub.push_pull.subprocess.run", lambda *_, **__: died)
+    with pytest.raises(HubError) as raised:
+        pull_aside(REPO, env)
+    assert "made its reader fail" in sentence(raised)
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def processes(hub: Hub, folder: Path) -> dict[str, str]:
+    """The variables with which another process asks the stand-in."""
+    return {
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": TOKEN,
+        "HF_HOME": str(folder / "hf"),
+    }
+
+
+def test_push_and_pull_from_the_command_line(hub: Hub, training: Training, tmp_path: Path) -> None:
+    variables = processes(hub, tmp_path)
+    arguments = ("push", training.run.path, "--repo", REPO, "--json")
+    code, output, errors = run_command(tmp_path / "home", *arguments, **variables)
+    assert code == 0, errors
+    assert errors == ""
+    result = json.loads(output)
+    assert result["url"] == f"{hub.url}/{REPO}"
+    assert {file["file"] for file in result["files"]} <= set(hub.repo(REPO).files)
+    code, output, errors = run_command(tmp_path / "home", "pull", REPO, "--json", **variables)
+    assert code == 0, errors
+    pulled = json.loads(output)
+    assert pulled["state"] == "finished" and pulled["run"].startswith("someone-waste-")
+    code, output, errors = run_command(
+        tmp_path / "home", "pull", "someone/else", "--json", **variables
+    )
+    assert (code, output) == (2, "") and errors.startswith("Nothing was fetched")
+    assert errors.count("\n") == 1

@@ -1,0 +1,176 @@
+"""What an audit found: kept for the pages, which read it and never make one; shipped for TrashNet.
+
+An audit embeds photos with TensorFlow, in a process of its own. What is left of it are tables: the
+similar pairs, and each photo's place on the map with how strange it is to its class.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trashnet.data.dataset import Photos, trashnet_facts, trashnet_pairs
+from trashnet.files import digest, write_atomically
+
+SAME_OBJECT = 0.80
+"""Cosine similarity from which two photos count as one object; `docs/data.md` says why."""
+
+SIMILAR = 0.75
+"""Cosine similarity from which a pair is listed for people to look at."""
+
+STRANGE = 3.0
+"""Robust standard deviations beyond its class's usual distance from which a photo is an outlier."""
+
+DUPLICATE, CONFLICT, PAIR = "exact duplicate", "conflict", "near-duplicate"
+
+SUSPECT, OUTLIER, POOR, UNREADABLE = "suspected label", "outlier", "poor quality", "unreadable"
+
+KINDS = (DUPLICATE, CONFLICT, PAIR, SUSPECT, OUTLIER, POOR, UNREADABLE)
+
+PLACES = ["file", "map_x", "map_y", "strangeness"]
+
+_PAIRS = ["one", "two", "similarity"]
+
+_COLUMNS = ["kind", "file", "label", "other", "other_label", "score", "why"]
+
+
+# ---------------------------------------------------------------- kept between the processes
+
+
+def store_table(name: str, table: pd.DataFrame, scanned: pd.DataFrame, cache_folder: Path) -> None:
+    """Keeps a table of an audit, `pairs` or `places`, for as long as the photos stay the same."""
+    path = _path(name, scanned, cache_folder)
+    write_atomically(path, lambda partial: table.to_parquet(partial, index=False))
+
+
+def known_pairs(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd.DataFrame | None:
+    """Returns the similar pairs (one, two, similarity), the most similar first; None before an
+    audit.
+    """
+    if photos.is_trashnet:
+        return trashnet_pairs()
+    return _read(_path("pairs", scanned, cache_folder), _PAIRS)
+
+
+def known_places(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd.DataFrame | None:
+    """Returns each photo's place (file, map_x, map_y) and strangeness; None before an audit."""
+    if photos.is_trashnet:
+        return trashnet_facts().reset_index()[PLACES]
+    return _read(_path("places", scanned, cache_folder), PLACES)
+
+
+def _path(name: str, scanned: pd.DataFrame, cache_folder: Path) -> Path:
+    # Labels as well: how strange a photo is depends on the class it is filed under.
+    content = "".join(scanned.file + scanned.sha256.fillna(""))
+    return cache_folder / f"{name}-{digest(content)}.parquet"
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame | None:
+    try:
+        return pd.read_parquet(path)[columns]
+    except (OSError, ValueError, KeyError):  # absent, torn or older
+        return None
+
+
+# ---------------------------------------------------------------- one table of them all
+
+
+def exact_duplicates(scanned: pd.DataFrame) -> list[list[str]]:
+    """Returns the files of each content that occurs more than once."""
+    readable = scanned[scanned.error.isna()]
+    repeated = readable[readable.sha256.duplicated(keep=False)]
+    return sorted(sorted(files) for files in repeated.groupby("sha256").file.apply(list))
+
+
+def findings(
+    scanned: pd.DataFrame,
+    index: pd.DataFrame,
+    pairs: pd.DataFrame | None = None,
+    places: pd.DataFrame | None = None,
+    suspected: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Lists everything that somebody should look at before trusting the photos.
+
+    Args:
+        scanned: What `scan` returned of the photos.
+        index: Their index; its flags and original labels are used.
+        pairs: Similar pairs, if an audit was made.
+        places: Strangeness of the photos, if an audit was made.
+        suspected: `trashnet.evaluation.label_errors.suspects`' table, if there is a run with folds.
+
+    Returns:
+        One row a finding, by kind in the order of `KINDS` and the worst first: kind, file, label,
+        other (the other photo of a pair, else ""), other_label (its class, or the suspected one),
+        score (similarity, confidence or strangeness) and why (in words).
+    """
+    label_of = index.set_index("file").original_label
+    # What an audit knew may be of photos that cannot be read now.
+    if pairs is not None:
+        pairs = pairs[pairs.one.isin(label_of.index) & pairs.two.isin(label_of.index)]
+    if places is not None:
+        places = places[places.file.isin(label_of.index)]
+    tables = [_of_equal_content(scanned, label_of)]
+    if pairs is not None:
+        tables.append(_of_pairs(pairs, scanned.set_index("file").sha256, label_of))
+    if suspected is not None:
+        why = [f"a model that never saw it says {s}" for s in suspected.suspected]
+        tables.append(
+            suspected.assign(
+                kind=SUSPECT,
+                other="",
+                other_label=suspected.suspected,
+                score=suspected.confidence,
+                why=why,
+            )
+        )
+    if places is not None:
+        far = places[places.strangeness > STRANGE].sort_values("strangeness", ascending=False)
+        label = far.file.map(label_of)
+        why = [f"unlike other photos of {name}" for name in label]
+        tables.append(
+            far.assign(
+                kind=OUTLIER, label=label, other="", other_label="", score=far.strangeness, why=why
+            )
+        )
+    poor = index.assign(why=index.flag.map(quality_flags)).query("why != ''")
+    tables.append(
+        poor.assign(kind=POOR, label=poor.original_label, other="", other_label="", score=np.nan)
+    )
+    bad = scanned[scanned.error.notna()]
+    tables.append(
+        bad.assign(kind=UNREADABLE, other="", other_label="", score=np.nan, why=bad.error)
+    )
+    found = pd.concat([table[_COLUMNS] for table in tables if len(table)] or [tables[0]])
+    order = found.kind.map({kind: i for i, kind in enumerate(KINDS)})
+    return found.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
+
+
+def quality_flags(flag: str) -> str:
+    """Returns what of an index's flag is about quality, in words: `dark, blurred`."""
+    return ", ".join(f for f in flag.split(";") if f not in ("", "duplicate", "conflict"))
+
+
+def _of_equal_content(scanned: pd.DataFrame, label_of: pd.Series) -> pd.DataFrame:
+    rows = []
+    for first, *others in exact_duplicates(scanned):
+        for other in others:
+            one, two = label_of[first], label_of[other]
+            kind = DUPLICATE if one == two else CONFLICT
+            why = "the same picture, byte for byte"
+            rows.append((kind, first, one, other, two, 1.0, why))
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _of_pairs(pairs: pd.DataFrame, sha256: pd.Series, label_of: pd.Series) -> pd.DataFrame:
+    near = pairs[pairs.one.map(sha256) != pairs.two.map(sha256)]
+    return pd.DataFrame(
+        {
+            "kind": PAIR,
+            "file": near.one,
+            "label": near.one.map(label_of),
+            "other": near.two,
+            "other_label": near.two.map(label_of),
+            "score": near.similarity,
+            "why": np.where(near.similarity >= SAME_OBJECT, "counts as one object", "similar"),
+        }
+    )

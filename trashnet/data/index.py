@@ -1,0 +1,217 @@
+"""The photo index: every photo with its label, object, flags, quality and split."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trashnet.config import TrainConfig
+from trashnet.data.dataset import Photos, trashnet_facts
+from trashnet.data.review import Decision, Review
+from trashnet.data.scan import scan
+from trashnet.environment import Environment
+from trashnet.files import digest, write_atomically
+from trashnet.progress import Progress, silent
+
+if TYPE_CHECKING:
+    pass
+from trashnet.data.quality import flags
+from trashnet.data.splits import EXCLUDED, FOLDS, SPLITS, best_split, divide_photos
+
+
+def load_index(
+    photos: Photos,
+    env: Environment,
+    split: str | None = None,
+    seed: int = 0,
+    exclude_conflicts: bool = True,
+    decisions: Mapping[str, Decision] | None = None,
+    on_progress: Progress = silent,
+    test_fold: int = 0,
+) -> pd.DataFrame:
+    """Scans the photos, adds what is known of them, and divides them.
+
+    Args:
+        photos: The data set.
+        env: Where caches and reviews are.
+        split: `object`, `random` or `authors`; None is `object` where objects are known, else
+            `random`.
+        seed: Decides the split.
+        exclude_conflicts: Whether photos filed under two labels are left out of every split.
+        decisions: Review decisions to honour; None reads the data set's review file.
+        on_progress: Told of the photos read.
+        test_fold: Which fifth of the photos is the test set.
+
+    Returns:
+        `make_index`'s table, whose `attrs["split"]` names the way of splitting.
+
+    Raises:
+        DataError: The photos cannot be split that way; the sentence says what to do.
+    """
+    scanned = scan(photos, env.cache, on_progress)
+    groups = known_groups(photos, scanned, env.cache)
+    split = split or best_split(groups)
+    if decisions is None:
+        decisions = review_of(photos, env).latest()
+    return make_index(photos, scanned, split, seed, groups, exclude_conflicts, decisions, test_fold)
+
+
+def check_splittable(
+    photos: Photos, env: Environment, config: TrainConfig, on_progress: Progress = silent
+) -> None:
+    """Raises `DataError` for photos that cannot be split as configured, before there is a run.
+
+    A split by object is tried as far as objects are known; the training finds them first.
+    """
+    split = None if config.split == "object" else config.split
+    for fold in range(FOLDS) if config.folds > 1 else [config.fold]:
+        load_index(photos, env, split, config.seed, on_progress=on_progress, test_fold=fold)
+
+
+def make_index(
+    photos: Photos,
+    scanned: pd.DataFrame,
+    split: str = "object",
+    seed: int = 0,
+    groups: pd.Series | None = None,
+    exclude_conflicts: bool = True,
+    decisions: Mapping[str, Decision] | None = None,
+    test_fold: int = 0,
+) -> pd.DataFrame:
+    """Divides the readable photos: 80 % train, 20 % test, an eighth of train for validation.
+
+    Splits depend on the photos as they came, never on review decisions, so that figures before
+    and after a review are about the same test set.
+
+    Args:
+        photos: The data set.
+        scanned: What `scan` returned of it.
+        split: `object` keeps all photos of one object on one side, `random` does not, `authors`
+            is TrashNet's published lists. The first two are stratified by class.
+        seed: Decides the split.
+        groups: The object of each photo, by file.
+        exclude_conflicts: Whether photos filed under two labels are left out of every split.
+        decisions: Review decisions by file.
+        test_fold: Which fifth of the photos is the test set.
+
+    Returns:
+        The scan's readable rows with the columns group, flag, original_label, split
+        (`excluded` for photos left out), unreviewed_split, and fold (0 to 4, for cross-validation;
+        the test photos are those of `test_fold`; -1 where photos were not dealt to folds).
+    """
+    dealt = deal(photos, scanned, split, seed, groups, test_fold)
+    return reviewed(dealt, exclude_conflicts, decisions)
+
+
+def deal(
+    photos: Photos,
+    scanned: pd.DataFrame,
+    split: str = "object",
+    seed: int = 0,
+    groups: pd.Series | None = None,
+    test_fold: int = 0,
+) -> pd.DataFrame:
+    """Divides all readable photos, whatever is odd about them or was decided: `make_index` less
+    its last step, which alone changes when somebody decides something.
+    """
+    index = scanned[scanned.error.isna()].drop(columns=["error", "mtime"]).reset_index(drop=True)
+    if groups is not None:
+        index["group"] = groups.reindex(index.file).to_numpy(np.int64)
+    else:
+        index["group"] = np.arange(len(index))
+    index["flag"] = flags(index)
+    index["original_label"] = index.label
+    index["split"], index["fold"] = divide_photos(photos, index, split, seed, groups, test_fold)
+    index.attrs |= {"split": split, "groups_known": groups is not None}
+    return index
+
+
+def reviewed(
+    dealt: pd.DataFrame,
+    exclude_conflicts: bool = True,
+    decisions: Mapping[str, Decision] | None = None,
+) -> pd.DataFrame:
+    """Returns `deal`'s table with conflicts left out and decisions honoured."""
+    index = dealt.copy()
+    if exclude_conflicts:
+        index.loc[index.flag.str.contains("conflict"), "split"] = EXCLUDED
+    index["unreviewed_split"] = index.split
+    classes, row_of = set(index.original_label), pd.Series(index.index, index.file)
+    for file, decision in (decisions or {}).items():
+        row = row_of.get(file)
+        if row is None or (decision.action == "relabel" and decision.label not in classes):
+            continue  # about a photo or a class that is no longer there
+        if decision.action == "relabel":
+            index.loc[row, "label"] = decision.label
+        # A conflicting photo that somebody vouched for goes back to where it was dealt.
+        back = dealt.split[row]
+        index.loc[row, "split"] = EXCLUDED if decision.action == "exclude" else back
+    return index
+
+
+# ---------------------------------------------------------------- what is known of the photos
+
+
+def known_groups(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd.Series | None:
+    """Returns the object of each photo by file: shipped, or from an audit; None before one."""
+    if photos.is_trashnet:
+        return trashnet_facts().group
+    if photos.is_sample:  # every one is drawn anew
+        return pd.Series(np.arange(len(scanned)), index=scanned.file)
+    try:
+        return pd.read_parquet(groups_path(scanned, cache_folder)).set_index("file").group
+    except (OSError, ValueError):
+        return None
+
+
+def store_groups(facts: pd.DataFrame, scanned: pd.DataFrame, cache_folder: Path) -> None:
+    """Keeps an audit's groups for as long as the photos stay the same."""
+    path = groups_path(scanned, cache_folder)
+    write_atomically(path, lambda p: facts[["file", "group"]].to_parquet(p, index=False))
+
+
+def groups_path(scanned: pd.DataFrame, cache_folder: Path) -> Path:
+    """Where the groups of these very photos are kept."""
+    content = "".join(scanned.file + scanned.sha256.fillna(""))  # none: it cannot be opened
+    return cache_folder / f"groups-{digest(content)}.parquet"
+
+
+def review_of(photos: Photos, env: Environment) -> Review:
+    """Returns the review of a data set; TrashNet has one wherever its photos lie."""
+    # A zip is extracted anew when it is touched, so its folder says nothing of its content.
+    key = "".join(photos.files) if photos.source == "zip" else str(photos.root)
+    name = "trashnet" if photos.is_trashnet else f"{photos.name}-{digest(key)}"
+    return Review(env.home / "reviews" / f"{name}.json")
+
+
+# ---------------------------------------------------------------- what others need of it
+
+
+def summarise(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> dict[str, Any]:
+    """Counts photos per class and split, as the `data` command prints them."""
+    counts = index.groupby(["split", "label"]).size()
+    left_out = index.file[index.split == EXCLUDED].tolist()
+    return {
+        "name": photos.name,
+        "source": photos.source,
+        "root": str(photos.root),
+        "split": index.attrs["split"],
+        "photos": len(index),
+        "classes": {c: int((index.label == c).sum()) for c in photos.classes},
+        "splits": {
+            s: {c: int(counts.get((s, c), 0)) for c in photos.classes}
+            for s in SPLITS
+            if (index.split == s).any()
+        },
+        "excluded": sorted(scanned.file[scanned.error.notna()].tolist() + left_out),
+        "unreadable": scanned.file[scanned.error.notna()].tolist(),
+    }
+
+
+def class_weights(labels: pd.Series, classes: tuple[str, ...]) -> NDArray[np.float32]:
+    """Returns scikit-learn's balanced weights, `(classes,) float32`: n / (classes × count)."""
+    counts = np.array([(labels == c).sum() for c in classes])
+    return (len(labels) / (len(classes) * np.maximum(counts, 1))).astype(np.float32)

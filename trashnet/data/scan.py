@@ -1,0 +1,100 @@
+"""Reads every photo once and keeps what it measured."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trashnet.data.dataset import Photos
+from trashnet.data.image_io import QUALITIES, photo_facts
+from trashnet.errors import DataError, PhotoError
+from trashnet.files import digest, write_atomically
+from trashnet.progress import Progress, parallel, silent
+
+
+def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> pd.DataFrame:
+    """Reads every photo once and remembers what it saw; later calls only look at changed files.
+
+    Returns:
+        One row a photo, in the order of `photos.files`: file, label, width, height, bytes,
+        mtime (ns), sha256, the qualities of `photo_facts`, and error (None, or the sentence that
+        says why it cannot be read).
+
+    Raises:
+        DataError: A photo is gone since the folder was opened.
+    """
+    cache_file = _scan_file(photos, cache_folder)
+    try:
+        stats = [os.stat(f"{photos.root}/{file}") for file in photos.files]
+    except OSError as error:
+        raise DataError(f"The photo {error.filename} is gone; open the folder again.") from error
+    now = pd.DataFrame(
+        {
+            "file": photos.files,
+            "bytes": [s.st_size for s in stats],
+            "mtime": [s.st_mtime_ns for s in stats],
+        }
+    )
+    for file in photos.files:
+        try:
+            file.encode()
+        except UnicodeEncodeError as error:
+            shown = file.encode(errors="replace").decode()
+            raise DataError(f"The name of a photo, {shown}, is not UTF-8; rename it.") from error
+    known = _read_scan(cache_file)
+    table = now.merge(known, on=["file", "bytes", "mtime"], how="left")
+    todo = np.flatnonzero(table.sha256.isna())
+    if len(todo):
+        rows = parallel(
+            lambda i: _read_facts(photos.root / table.file[i]), todo, on_progress, "Reading photos"
+        )
+        for column, dtype in _FACTS.items():
+            values = [row.get(column) for row in rows]
+            table.loc[todo, column] = pd.Series(values, index=todo, dtype=dtype)
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(cache_file, lambda path: table.to_parquet(path, index=False))
+    table.insert(1, "label", table.file.str.split("/").str[0])
+    table["error"] = table.error.astype(object).where(table.error.notna(), None)
+    return table.fillna({"width": 0, "height": 0}).astype({"width": "int64", "height": "int64"})
+
+
+def is_scanned(photos: Photos, cache_folder: Path) -> bool:
+    """Whether the photos were scanned before, so that another scan is quick."""
+    return _scan_file(photos, cache_folder).exists()
+
+
+def _scan_file(photos: Photos, cache_folder: Path) -> Path:
+    return cache_folder / f"scan-{digest(str(photos.root))}.parquet"
+
+
+_FACTS = {
+    "width": "float64",
+    "height": "float64",
+    "sha256": "str",
+    **dict.fromkeys(QUALITIES, "float64"),
+    "error": "str",
+}
+"""What reading a photo tells, and the type it is kept as; sizes are missing where it fails."""
+
+
+def _read_scan(path: Path) -> pd.DataFrame:
+    types = {"file": "str", "bytes": "int64", "mtime": "int64", **_FACTS}
+    try:
+        return pd.read_parquet(path)[list(types)]
+    except (OSError, ValueError, KeyError):  # absent, torn or older: read the photos again
+        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in types.items()})
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:  # without a sha256, so it is tried again next time
+        return {"error": f"{path.name} cannot be opened ({error.strerror}); check its rights."}
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        return {"sha256": sha256, **photo_facts(content)}
+    except PhotoError as error:
+        return {"sha256": sha256, "error": str(error)}

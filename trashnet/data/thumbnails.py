@@ -1,0 +1,60 @@
+"""Thumbnails on disk: each made once, however often the app is started."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from trashnet.data.image_io import thumbnail
+from trashnet.errors import PhotoError
+from trashnet.files import digest, write_atomically
+from trashnet.progress import parallel, silent
+
+
+def stored_thumbnail(path: Path, size: int, folder: Path) -> bytes:
+    """Returns `trashnet.data.image_io.thumbnail`, from the folder if it was made before.
+
+    Args:
+        path: The photo; a changed photo gets a new thumbnail.
+        size: Of its longer side, in pixels.
+        folder: Where thumbnails are kept; that it cannot be written costs only time.
+
+    Raises:
+        OSError: There is no such photo.
+        PhotoError: It cannot be read.
+    """
+    kept = _place(path, size, folder)
+    with contextlib.suppress(OSError):
+        if content := kept.read_bytes():
+            return content
+    content = thumbnail(path, size)
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, lambda partial: partial.write_bytes(content))
+    return content
+
+
+def make_thumbnails(paths: Sequence[Path], size: int, folder: Path) -> None:
+    """Makes those that are not there yet, on all cores; a photo that cannot be read gets none."""
+
+    def make(i: int) -> None:
+        with contextlib.suppress(PhotoError, OSError):
+            stored_thumbnail(paths[i], size, folder)
+
+    with contextlib.suppress(OSError):
+        missing = [i for i, path in enumerate(paths) if not _exists(path, size, folder)]
+        if len(missing) > 1:
+            parallel(make, missing, silent, "Making thumbnails")
+
+
+def _exists(path: Path, size: int, folder: Path) -> bool:
+    try:
+        return _place(path, size, folder).exists()
+    except OSError:
+        return True  # there is no photo, so nothing to make
+
+
+def _place(path: Path, size: int, folder: Path) -> Path:
+    """Hundreds of folders, because a single one with 40,000 files is slow to work with."""
+    name = digest(f"{path} {os.stat(path).st_mtime_ns} {size}")
+    return folder / name[:2] / f"{name[2:]}.jpg"

@@ -1,0 +1,206 @@
+"""How a run's model holds up when its photos change.
+
+Each photo of a split is corrupted in one way at a time, by known strengths (`corruptions`), and
+classified again; a row of the result says what that costs.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trashnet.data.image_io import load_photo
+from trashnet.errors import RunError
+from trashnet.evaluation.backgrounds import LONGEST, resized
+from trashnet.evaluation.corruptions import SCHEMA, SEED, TRANSFORMS, change_photo
+from trashnet.evaluation.report import logits_and_labels, report
+from trashnet.files import digest, read_json, write_json
+from trashnet.inference.calibration import probabilities
+from trashnet.inference.litert import LiteModel
+from trashnet.progress import Progress, parallel, silent
+from trashnet.runs.run import Run
+
+Floats = NDArray[np.float32]
+
+Rows = list[dict[str, Any]]
+
+
+def measure_and_store(
+    run: Run, photos_root: Path, split: str = "validation", on_progress: Progress = silent
+) -> dict[str, Any]:
+    """As `measure`, kept in the run's `robustness.json` and returned from there the next time.
+
+    What an interrupted measurement has finished is kept beside it and not measured again.
+    """
+    subject = _Subject.of(run, split)
+    path, unfinished = run.path / "robustness.json", run.path / "robustness.partial.json"
+    stored = read_json(path)
+    if isinstance(stored, dict) and stored.get("fingerprint") == subject.fingerprint:
+        return stored
+    partial = read_json(unfinished)
+    if not isinstance(partial, dict) or partial.get("fingerprint") != subject.fingerprint:
+        partial = {"fingerprint": subject.fingerprint, "rows": []}
+
+    def keep(rows: Rows) -> None:
+        write_json(unfinished, partial | {"rows": rows})
+
+    result = measure(run, photos_root, split, on_progress, partial["rows"], keep)
+    write_json(path, result)
+    unfinished.unlink(missing_ok=True)
+    return result
+
+
+def measure(
+    run: Run,
+    photos_root: Path,
+    split: str = "validation",
+    on_progress: Progress = silent,
+    finished: Sequence[dict[str, Any]] = (),
+    on_finished: Callable[[Rows], None] = lambda rows: None,
+) -> dict[str, Any]:
+    """Answers a split's photos again after every transformation.
+
+    Args:
+        run: A finished run.
+        photos_root: Folder that the run's files are relative to.
+        split: Whose photos.
+        on_progress: Told of every 25 photos of a transformation.
+        finished: Rows of an earlier call; their transformations are left out.
+        on_finished: Given all rows so far whenever a transformation is finished.
+
+    Returns:
+        schema, fingerprint, split and n; `plain`, the figures of the unchanged photos, by the
+        answers the run stored; `rows`, one per transformation and strength, of transformation,
+        strength, unit, n (photos answered), skipped (not separable), accuracy, accuracy_interval
+        (Wilson, 95 %), confidence (mean, calibrated), sure (share that reaches the threshold),
+        answered_accuracy (of these) and change (accuracy less that of the same photos unchanged),
+        None where there are no photos; `mean_transformed`, the mean accuracy over transformations,
+        each of them the mean over its strengths.
+
+    Raises:
+        RunError: The run has no model, no photos in this split, or its photos are gone.
+        PhotoError: A photo is damaged.
+    """
+    subject = _Subject.of(run, split)
+    subject.check_photos(photos_root)
+    model = LiteModel(run.path / "model.tflite")
+    rows, n = list(finished), len(subject.files)
+    for number, name in enumerate(TRANSFORMS):
+        if any(row["transformation"] == name for row in rows):
+            continue
+
+        def answer(i: int, name: str = name) -> list[Floats | None]:
+            return _answers(model, photos_root, subject.files[i], name)
+
+        def tell(done: int, total: int, what: str, before: int = number * n) -> None:
+            on_progress(before + done, len(TRANSFORMS) * n, what)
+
+        what = f"Changing photos: {name.replace('_', ' ')}"
+        rows += subject.rows(name, parallel(answer, range(n), tell, what))
+        on_finished(rows)
+    return {
+        "schema": SCHEMA,
+        "fingerprint": subject.fingerprint,
+        "split": split,
+        "n": n,
+        "plain": subject.figures(subject.logits, subject.labels),
+        "rows": rows,
+        "mean_transformed": _mean_transformed(rows),
+    }
+
+
+def _answers(model: LiteModel, root: Path, file: str, name: str) -> list[Floats | None]:
+    """The logits of one photo for every strength of a transformation, None where it is skipped."""
+    image = Image.fromarray(load_photo(root / file))
+    image.thumbnail((LONGEST, LONGEST), Image.Resampling.BILINEAR)
+    photo, side = np.array(image), model.image_size
+    changed = [change_photo(photo, file, name, s) for s in TRANSFORMS[name].strengths]
+    return [None if c is None else model(resized(c, side, side))[0] for c in changed]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A run's model and the photos of one split it is asked about.
+
+    Attributes:
+        files: The photos' keys.
+        logits: `(n, classes)`, the stored answers for the unchanged photos.
+        labels: `(n,)` true class numbers.
+        classes: Class names, in the order of the logits.
+        temperature: Of the run's calibration.
+        threshold: Confidence from which an answer counts as sure.
+        fingerprint: Names all that the figures depend on.
+    """
+
+    files: list[str]
+    logits: NDArray[np.floating]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    temperature: float
+    threshold: float
+    fingerprint: str
+
+    @classmethod
+    def of(cls, run: Run, split: str) -> "_Subject":
+        table, evaluation = run.predictions(), run.evaluation()
+        logits, labels = logits_and_labels(table, run.classes, split)
+        files = table.file[table.split == split].tolist()
+        calibration = float(evaluation["temperature"]), float(evaluation["threshold"])
+        try:
+            model = hashlib.sha256((run.path / "model.tflite").read_bytes()).hexdigest()
+        except OSError as error:
+            raise RunError(f"The run {run.id} has no model yet; let it finish first.") from error
+        strengths = {name: way.strengths for name, way in TRANSFORMS.items()}
+        depends_on = [SCHEMA, SEED, split, model, calibration, strengths, files, labels.tolist()]
+        fingerprint = digest(json.dumps(depends_on))
+        return cls(files, logits, labels, run.classes, *calibration, fingerprint)
+
+    def check_photos(self, root: Path) -> None:
+        """Raises `RunError` when photos are gone: figures of the rest would not be comparable."""
+        gone = [file for file in self.files if not (root / file).is_file()]
+        if gone:
+            raise RunError(
+                f"{len(gone)} of the {len(self.files)} photos, such as {gone[0]}, are not in "
+                f"{root}; get the photos this run was trained on."
+            )
+
+    def rows(self, name: str, answers: list[list[Floats | None]]) -> Rows:
+        """The rows of one transformation, from every photo's answers for every strength."""
+        way, rows = TRANSFORMS[name], []
+        for strength, column in zip(way.strengths, zip(*answers, strict=True), strict=True):
+            kept = np.array([logits is not None for logits in column])
+            figures = self.figures([x for x in column if x is not None], self.labels[kept])
+            plain = self.figures(self.logits[kept], self.labels[kept])
+            rows.append(
+                {"transformation": name, "strength": strength, "unit": way.unit}
+                | {"n": int(kept.sum()), "skipped": int((~kept).sum())}
+                | figures
+                | {"change": figures["accuracy"] - plain["accuracy"] if kept.any() else None}
+            )
+        return rows
+
+    def figures(self, logits: Any, labels: NDArray[np.int64]) -> dict[str, Any]:
+        """What is said of these answers."""
+        names = ("n", "accuracy", "accuracy_interval", "sure", "answered_accuracy", "confidence")
+        if not len(labels):
+            return dict.fromkeys(names) | {"n": 0}
+        logits = np.stack(logits)
+        found = report(logits, labels, self.classes, self.temperature, self.threshold)
+        confidence = probabilities(logits, self.temperature).max(axis=1).mean()
+        found |= {"sure": found["coverage"], "confidence": float(confidence)}
+        return {name: found[name] for name in names}
+
+
+def _mean_transformed(rows: Rows) -> float | None:
+    accuracies: dict[str, list[float]] = {}
+    for row in rows:
+        if row["n"]:
+            accuracies.setdefault(row["transformation"], []).append(row["accuracy"])
+    means = [np.mean(values) for values in accuracies.values()]
+    return float(np.mean(means)) if means else None

@@ -1,0 +1,33 @@
+"""Progress callbacks, and work on all cores that reports to one."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what is being done)."""
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """The progress callback that shows nothing."""
+
+
+def parallel(
+    work: Callable[[int], Any], items: Iterable[int], on_progress: Progress, what: str
+) -> list[Any]:
+    """Calls `work` on every item on all cores; right for work that releases the interpreter lock.
+
+    Progress is told from the calling thread, because a page's progress bar belongs to it.
+    """
+    items = list(items)
+    results = []
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for result in pool.map(work, items):
+            results.append(result)
+            if len(results) % 25 == 0 or len(results) == len(items):
+                on_progress(len(results), len(items), what)
+    finally:
+        pool.shutdown(cancel_futures=True)  # a stop need not wait for what has not begun
+    return results

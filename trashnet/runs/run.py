@@ -1,0 +1,288 @@
+"""Run directories: what a training run leaves on disk, and the process that fills one.
+
+A run's truth is its directory alone, so a page, a second tab, the command line and a restarted
+app all see the same. Layout of `runs/<run id>/`:
+
+- `config.json`: schema version, every setting, classes, data set, package versions, commit.
+- `status.json`: state, process, epoch, error in one sentence.
+- `metrics.jsonl`: one line per epoch and per progress tick.
+- `index.parquet`: every photo, its label and its split, as this run saw them.
+- `train.log`, `checkpoint/`, `model.keras`, `model.tflite`, `head.npz`, `projection.npz`,
+  `predictions.parquet`, `evaluation.json`, and `wandb/` when tracking is on.
+- `folds/1` to `folds/4`, and `out_of_fold.parquet`, of a run that trains every fold: the run is
+  fold 0 itself, the others are runs in its directory.
+"""
+
+import dataclasses
+import json
+import platform
+import time
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from trashnet.config import TrainConfig
+from trashnet.data.nearest_neighbours import Projection
+from trashnet.data.review import Decision
+from trashnet.errors import RunError
+from trashnet.files import read_json, write_json
+from trashnet.runs.processes import living, tail
+
+SCHEMA = 1
+
+ACTIVE = ("waiting", "running", "stopping")
+
+STATES = (*ACTIVE, "stopped", "finished", "failed", "lost")
+
+_START_GRACE = 120.0
+"""Seconds a new process has to report itself before its run counts as lost."""
+
+_SILENCE = 600.0
+"""Seconds a process on another machine may write nothing before its run counts as lost."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a run, as `status.json` holds it.
+
+    Attributes:
+        state: One of `STATES`; `lost` is never written, it is what a reader makes of a run
+            whose process is gone.
+        epoch: Epochs completed.
+        pid: The training process.
+        process_started: Its start time (s since 1970): a pid alone may have been given anew.
+        updated: When this was written (s since 1970).
+        seconds: Time spent so far, over all processes that worked on the run.
+        error: Why it failed, in one sentence.
+        host: The machine, where several share the folder of runs; None is the reader's own.
+    """
+
+    state: str = "waiting"
+    epoch: int = 0
+    pid: int | None = None
+    process_started: float | None = None
+    updated: float = 0.0
+    seconds: float = 0.0
+    error: str | None = None
+    host: str | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a process works on the run or is about to."""
+        return self.state in ACTIVE
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory, opened for reading; the methods read what is there now."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """Name of the run: that of its directory."""
+        return self.path.name
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        config = read_json(self.path / "config.json")
+        if not isinstance(config, dict) or "train_config" not in config:
+            raise RunError(
+                f"{self.path} holds no complete run (config.json is missing or torn); "
+                "delete the folder or choose another run."
+            )
+        if config.get("schema", 0) > SCHEMA:
+            raise RunError(
+                f"{self.path} was written by a newer version (schema {config['schema']}); "
+                "update TrashNet Explorer to read it."
+            )
+        return config
+
+    @property
+    def train_config(self) -> TrainConfig:
+        """The settings the run was started with."""
+        return TrainConfig.from_dict(self.config["train_config"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits."""
+        return tuple(self.config["classes"])
+
+    @property
+    def decisions(self) -> dict[str, Decision]:
+        """The review decisions it was trained under, by file."""
+        return {d["file"]: Decision(**d) for d in self.config.get("review", [])}
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the run was trained on the generated pictures."""
+        return self.config["data"]["source"] == "samples"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has a model and an evaluation."""
+        files = ("model.tflite", "evaluation.json", "predictions.parquet")
+        return self.status().state == "finished" and all((self.path / f).exists() for f in files)
+
+    def status(self) -> Status:
+        """Reads the state; a run whose process is gone reads as `lost`."""
+        status = self._stored_status()
+        if status is None:
+            return Status(state="lost", error="status.json is missing or torn.")
+        if status.is_active and not self._is_alive(status):
+            error = "The training process ended without a word; resume the run."
+            return dataclasses.replace(status, state="lost", error=error)
+        if status.is_active and self.stop_requested:
+            return dataclasses.replace(status, state="stopping")
+        return status
+
+    def write_status(self, **changes: Any) -> Status:
+        """Changes the given fields of the state, atomically."""
+        status = self._stored_status() or Status()
+        status = dataclasses.replace(status, **changes, updated=time.time())
+        write_json(self.path / "status.json", dataclasses.asdict(status))
+        return status
+
+    def _stored_status(self) -> Status | None:
+        values = read_json(self.path / "status.json")
+        if not isinstance(values, dict) or values.get("state", "waiting") not in STATES:
+            return None
+        known = {f.name for f in dataclasses.fields(Status)}
+        return Status(**{k: v for k, v in values.items() if k in known})
+
+    def _is_alive(self, status: Status) -> bool:
+        if status.pid is None:
+            return time.time() - status.updated < _START_GRACE
+        if _is_elsewhere(status):  # its process cannot be seen from here, what it writes can
+            return time.time() - self._last_written(status) < _SILENCE
+        return process_of(status) is not None
+
+    def _last_written(self, status: Status) -> float:
+        try:
+            return max(status.updated, (self.path / "metrics.jsonl").stat().st_mtime)
+        except OSError:
+            return status.updated
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Reads all metric lines; a torn last line is passed over."""
+        try:
+            lines = (self.path / "metrics.jsonl").read_text(errors="replace").splitlines()
+        except OSError:
+            return []
+        rows = []
+        for line in lines:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return rows
+
+    def epochs(self) -> pd.DataFrame:
+        """Returns one row per epoch; of an epoch that was repeated after a resume, the last."""
+        rows = [row for row in self.metrics() if row["kind"] == "epoch"]
+        latest = {row["epoch"]: row for row in rows}
+        return pd.DataFrame([latest[epoch] for epoch in sorted(latest)])
+
+    def evaluation(self) -> dict[str, Any]:
+        """Returns the content of `evaluation.json`.
+
+        Raises:
+            RunError: The run has not been evaluated.
+        """
+        evaluation = read_json(self.path / "evaluation.json")
+        if not isinstance(evaluation, dict):
+            raise RunError(f"The run {self.id} has no evaluation yet; let it finish first.")
+        return evaluation
+
+    def predictions(self, columns: list[str] | None = None) -> pd.DataFrame:
+        """Returns one row a photo: file, split, label, logits and embedding (arrays).
+
+        Args:
+            columns: Those to read; None reads all.
+
+        Raises:
+            RunError: The run has no predictions, or they cannot be read.
+        """
+        try:
+            return pd.read_parquet(self.path / "predictions.parquet", columns=columns)
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"The run {self.id} has no predictions yet; let it finish first."
+            ) from error
+
+    def head(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the linear head's kernel `(d, classes)` and bias `(classes,)`, if it has one."""
+        try:
+            with np.load(self.path / "head.npz", allow_pickle=False) as arrays:
+                return arrays["kernel"], arrays["bias"]
+        except FileNotFoundError:
+            return None
+
+    def out_of_fold(self) -> pd.DataFrame | None:
+        """Returns one row a photo, answered by a model that never saw its object, or None.
+
+        Columns: file, label, fold, logits (arrays), and the fold's temperature and threshold.
+        """
+        try:
+            return pd.read_parquet(self.path / "out_of_fold.parquet")
+        except (OSError, ValueError):
+            return None
+
+    def projection(self) -> Projection:
+        """Returns what maps a mean feature map to an embedding of `predictions.parquet`.
+
+        Raises:
+            RunError: The run has none, or it cannot be read.
+        """
+        try:
+            with np.load(self.path / "projection.npz", allow_pickle=False) as arrays:
+                return Projection(arrays["mean"], arrays["components"])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"The run {self.id} cannot answer: projection.npz is missing or torn; it was "
+                "trained by an older version, or is not finished. Train it again."
+            ) from error
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Returns the last lines the training said."""
+        return tail(self.path / "train.log", lines)
+
+    def memory(self) -> int | None:
+        """Returns the bytes of memory the training process has, or None without one."""
+        process = process_of(self.status())
+        try:
+            return process.memory_info().rss if process else None
+        except psutil.Error:
+            return None
+
+    @property
+    def folds(self) -> list["Run"]:
+        """The runs of the folds, this one being the first; without folds, this one alone."""
+        others = range(1, self.train_config.folds)
+        return [self, *(Run(self.path / "folds" / str(number)) for number in others)]
+
+    @property
+    def stop_file(self) -> Path:
+        # A file of its own: the state has one writer, the training process.
+        folder = self.path.parent
+        return (folder.parent if folder.name == "folds" else self.path) / "stop"
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether someone asked the training to stop."""
+        return self.stop_file.exists()
+
+
+def _is_elsewhere(status: Status) -> bool:
+    return status.host not in (None, platform.node())
+
+
+def process_of(status: Status) -> psutil.Process | None:
+    return None if _is_elsewhere(status) else living(status.pid, status.process_started)

@@ -1,0 +1,77 @@
+"""Embeddings of photos by the frozen ImageNet backbone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trashnet.data.audit import Audit, audit, contents
+from trashnet.data.dataset import Photos
+from trashnet.data.image_io import load_photo
+from trashnet.files import write_atomically
+from trashnet.progress import Progress, silent
+
+_IMAGE_SIZE = 224
+
+_BATCH = 32
+
+
+def embed(
+    photos: Photos, rows: pd.DataFrame, cache_folder: Path, on_progress: Progress = silent
+) -> NDArray[np.float32]:
+    """Returns the photos' embeddings, `(n, 1280) float32` of length 1; computed once per content.
+
+    Args:
+        photos: The data set.
+        rows: Rows of file and sha256, each content once.
+        cache_folder: Where embeddings are kept, by content.
+        on_progress: Told of the photos done.
+    """
+    store = cache_folder / "embeddings-efficientnet-lite0.parquet"
+    known = _read_embeddings(store)
+    todo = rows[~rows.sha256.isin(known.index)]
+    if len(todo):
+        fresh = np.concatenate(list(_run_backbone(photos, todo.file, on_progress)))
+        new = pd.DataFrame({"embedding": list(fresh.astype(np.float16))}, index=todo.sha256)
+        known = pd.concat([known, new])
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(store, known.to_parquet)
+    table = np.stack(known.embedding.reindex(rows.sha256).to_numpy()).astype(np.float32)
+    return table / np.linalg.norm(table, axis=1, keepdims=True)
+
+
+def embed_and_audit(
+    photos: Photos, scanned: pd.DataFrame, cache_folder: Path, on_progress: Progress = silent
+) -> tuple[NDArray[np.float32], Audit]:
+    """Embeds every different content of a scan and audits the photos by these embeddings.
+
+    Returns:
+        The embeddings, a row for each row of `data.audit.contents`, and the findings.
+
+    Raises:
+        DataError: Fewer than two photos can be read.
+    """
+    embeddings = embed(photos, contents(scanned), cache_folder, on_progress)
+    return embeddings, audit(scanned, embeddings, cache_folder, on_progress)
+
+
+def _read_embeddings(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # absent or torn: compute them again
+        return pd.DataFrame({"embedding": []})
+
+
+def _run_backbone(
+    photos: Photos, files: pd.Series, on_progress: Progress
+) -> Iterator[NDArray[np.float32]]:
+    # Imported here: TensorFlow takes seconds, which embeddings that are kept need not wait for.
+    from trashnet.training.efficientnet_lite import efficientnet_lite0_embedder
+
+    model = efficientnet_lite0_embedder(_IMAGE_SIZE)
+    for start in range(0, len(files), _BATCH):
+        batch = [load_photo(photos.root / f, _IMAGE_SIZE) for f in files[start : start + _BATCH]]
+        yield model.predict_on_batch(np.stack(batch).astype(np.float32))
+        on_progress(min(start + _BATCH, len(files)), len(files), "Comparing photos")
