@@ -391,7 +391,10 @@ def test_a_child_does_not_read_the_password_anew(
     (tmp_path / ".env").write_text("TRASHNET_OWNER_PASSWORD=secret\nTRASHNET_DATA=read\n")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("TRASHNET_DATA", raising=False)
-    code = "from trashnet.config import environment as e; print(e().owner_password, e().data.name)"
+    code = (
+        "from trashnet.environment import environment as e; "
+        "print(e().owner_password, e().data.name)"
+    )
     said = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

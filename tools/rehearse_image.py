@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trashnet.hub.space import PORT, ROOT, VARIABLES, space_files
+from trashnet.environment import CHECKOUT
+from trashnet.hub.space import PORT, VARIABLES, space_files
 
 USER = 1000
 SECONDS = 90
@@ -95,7 +96,7 @@ def is_ignored(name: str, patterns: list[str]) -> bool:
     return ignored
 
 
-def build(disk: Path, new_environment: bool, source: Path = ROOT) -> Image:
+def build(disk: Path, new_environment: bool, source: Path = CHECKOUT) -> Image:
     """Does every step up to the command."""
     image = Image(disk, disk / "environment" if new_environment else Path(sys.prefix))
     for name, argument in steps((source / "Dockerfile").read_text()):

@@ -4,9 +4,8 @@ Importing the package is cheap: nothing heavy is loaded until a module that need
 """
 
 from trashnet.config import TrainConfig
-from trashnet.environment import environment
 from trashnet.errors import TrashnetError
 
 __version__ = "0.1.0"
 
-__all__ = ["TrainConfig", "TrashnetError", "__version__", "environment"]
+__all__ = ["TrainConfig", "TrashnetError", "__version__"]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 from PIL.PngImagePlugin import PngInfo
-from test_archive import jpeg, zip_bytes
 
 from tests.conftest import Training
+from tests.data.test_archive import jpeg, zip_bytes
 from tests.pages.visiting import is_sentence
 from trashnet.data.archive import MAX_PHOTO_BYTES, read_pictures
 from trashnet.data.image_io import MAX_PIXELS, load_photo, thumbnail

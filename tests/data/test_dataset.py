@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from trashnet.data import download as download_module
+from trashnet.data import scan as scan_module
 from trashnet.data.dataset import Photos, find_photos, open_folder, trashnet_facts
 from trashnet.data.download import fetch_trashnet
 from trashnet.data.scan import scan
-from trashnet.data.scan import scan as scan_module
 from trashnet.environment import Environment
 from trashnet.errors import DataError
 
@@ -331,7 +332,7 @@ def serve(
             path.write_bytes(content)
         return path
 
-    monkeypatch.setattr(download, "_download", download)
+    monkeypatch.setattr(download_module, "_download", download)
     return downloads
 
 
@@ -378,7 +379,7 @@ def test_two_may_fetch_at_once(
         both_have_it.wait(timeout=30)
         return shared
 
-    monkeypatch.setattr(download, "_download", download)
+    monkeypatch.setattr(download_module, "_download", download)
     found: list[Photos] = []
     threads = [threading.Thread(target=lambda: found.append(fetch_trashnet(env))) for _ in "12"]
     for thread in threads:

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_command_line import is_one_sentence
 
+from tests.cli.test_main import is_one_sentence
 from tests.conftest import ROOT, Training, run_command
 from trashnet.__main__ import main
 from trashnet.data.dataset import Photos

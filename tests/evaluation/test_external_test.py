@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_archive import jpeg, zip_bytes
 
 from tests.conftest import Training
+from tests.data.test_archive import jpeg, zip_bytes
 from tests.pages.visiting import is_sentence, metrics, open_page, run, words
 from trashnet.data.dataset import Photos
 from trashnet.errors import DataError

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_archive import jpeg, zip_bytes
 
 from tests.conftest import Training
+from tests.data.test_archive import jpeg, zip_bytes
 from trashnet.data.dataset import Photos
 from trashnet.errors import PhotoError, RunError
 from trashnet.inference.batch import as_row, classify_each

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
-from test_archive import jpeg, zip_bytes
 
 from pages.sections.classify.batch_table import as_csv
+from tests.data.test_archive import jpeg, zip_bytes
 from tests.pages.visiting import is_sentence, open_page, pictures, run, select, words
 from trashnet.data.dataset import Photos
 from trashnet.evaluation.report import answers

@@ -255,7 +255,7 @@ def place(
 ) -> Iterator[Place]:
     """A home with a finished run, where no process is started."""
     place = Place(env, trained, samples, monkeypatch, [], [])
-    place.record("trashnet.runs.run.launch", identity())
+    place.record("trashnet.runs.control.launch", identity())
     yield place
     for child in place.children:
         child.kill()

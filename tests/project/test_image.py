@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, expect
 from tests.browser.browsing import browser  # noqa: F401
 from tools.rehearse_image import USER, Running, build, is_ignored, rehearsed, steps
 from trashnet.data.dataset import Photos
-from trashnet.hub.space import PORT, ROOT, VARIABLES, space_files
+from trashnet.environment import CHECKOUT as ROOT
+from trashnet.hub.space import PORT, VARIABLES, space_files
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 

@@ -548,7 +548,7 @@ def test_a_second_start_is_refused_while_the_first_one_is_starting(
         started.append(popen(sleeper, **options))
         return started[-1]
 
-    monkeypatch.setattr(run_module.subprocess, "Popen", slow)
+    monkeypatch.setattr(subprocess, "Popen", slow)
     start(run, env)
     with pytest.raises(RunError, match="being trained already"):
         start(run, env)
