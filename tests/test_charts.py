@@ -1,6 +1,8 @@
 """Figures: what a person reads off them, and what a click on them tells the page."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -198,3 +200,18 @@ def test_figures_take_the_pages_background_and_survive_json(name: str) -> None:
     assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
     assert figure.layout.height
     assert json.loads(figure.to_json())["data"]
+
+
+@pytest.mark.parametrize("name", list(all_figures()))
+def test_the_look_stands_in_the_figure_where_streamlits_theme_leaves_it(name: str) -> None:
+    layout = all_figures()[name].layout
+    assert (layout.margin.l, layout.margin.r) == (8, 8)
+    assert layout.hoverlabel.bgcolor == "#0F1A16"
+    for axis in (layout.xaxis, layout.yaxis):
+        assert axis.fixedrange and axis.gridcolor and axis.tickfont.color
+        assert axis.showgrid is not None
+
+
+def test_the_app_starts_without_plotly_express() -> None:
+    code = "import sys, trashnet.charts; sys.exit('plotly.express' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
