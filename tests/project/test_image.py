@@ -14,10 +14,10 @@ from playwright.sync_api import Browser, expect
 from tests.browser.browsing import browser  # noqa: F401
 from tools.rehearse_image import USER, Running, build, is_ignored, rehearsed, steps
 from trashnet.data.dataset import Photos
-from trashnet.environment import CHECKOUT as ROOT
+from trashnet.environment import CHECKOUT
 from trashnet.hub.space import PORT, VARIABLES, space_files
 
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
+DOCKERFILE = (CHECKOUT / "Dockerfile").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -142,14 +142,14 @@ def test_another_python_is_refused_only_where_everything_is_installed(tmp_path: 
 def test_a_new_volume_is_the_users() -> None:
     (made,) = [a for name, a in steps(DOCKERFILE) if name == "RUN" and "useradd" in a]
     assert "install -d -o user -g user /data" in made
-    assert "-v trashnet:/data -e TRASHNET_HOME=/data" in (ROOT / "docs/deploy.md").read_text()
+    assert "-v trashnet:/data -e TRASHNET_HOME=/data" in (CHECKOUT / "docs/deploy.md").read_text()
 
 
 def test_only_a_space_goes_without_the_upload_cookie() -> None:
     name = "STREAMLIT_SERVER_ENABLE_XSRF_PROTECTION"
     assert VARIABLES == {name: "false"}
     for file in ("Dockerfile", ".streamlit/config.toml", "README.md"):
-        assert "xsrf" not in (ROOT / file).read_text().lower(), file
+        assert "xsrf" not in (CHECKOUT / file).read_text().lower(), file
 
 
 @pytest.mark.parametrize(
@@ -165,5 +165,5 @@ def test_only_a_space_goes_without_the_upload_cookie() -> None:
     ],
 )
 def test_dockerignore(name: str, ignored: bool) -> None:
-    patterns = (ROOT / ".dockerignore").read_text().splitlines()
+    patterns = (CHECKOUT / ".dockerignore").read_text().splitlines()
     assert is_ignored(name, [p for p in patterns if p and p[0] != "#"]) == ignored
