@@ -6,7 +6,7 @@ action is found without being listed here.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -148,7 +148,7 @@ def branches(node: ast.expr) -> list[ast.expr]:
 
 
 def unguarded(source: str) -> list[str]:
-    """Returns the actions that code reaches without the guard, each with its line."""
+    """Returns the actions that code reaches without the guard, each after its line."""
     tree = ast.parse(source)
     guarded = guarded_nodes(tree)
     imported = {
@@ -166,15 +166,28 @@ def unguarded(source: str) -> list[str]:
         else:
             acts = ((kind, name) in ACTIONS or name in READS) and ast.unparse(node.value) != "st"
         if acts and node not in guarded:
-            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+            found.append(f"{node.lineno}: {ast.unparse(node)}")
     return found
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_action_of_a_page_is_behind_the_guard(path: Path) -> None:
-    found = unguarded(path.read_text("utf-8"))
+def in_files(paths: list[Path], look: Callable[[str], list[str]]) -> str:
+    """Returns what `look` finds in each file's source, a line each: `file:line: what`."""
+    found = (
+        f"{path.relative_to(ROOT).as_posix()}:{what}"
+        for path in paths
+        for what in look(path.read_text("utf-8"))
+    )
+    return "\n".join(found)
+
+
+def test_the_files_are_found() -> None:
+    assert len(PACKAGE) > 70 and len(PAGES) > 30
+
+
+def test_every_action_of_a_page_is_behind_the_guard() -> None:
+    found = in_files(PAGES, unguarded)
     assert not found, (
-        f"{found} changes this server: put it into a function under @{GUARD} "
+        f"{found}\nThis changes the server: put it into a function under @{GUARD} "
         "(pages/shared/owner.py), or say in ANYBODY why a visitor may"
     )
 
@@ -243,7 +256,7 @@ FORBIDDEN_VALUES = {"allow_pickle": True, "safe_mode": False, "shell": True}
 
 
 def forbidden(source: str) -> list[str]:
-    """Returns what code does that it must not, each with its line."""
+    """Returns what code does that it must not, each after its line."""
     found = []
     for node in ast.walk(ast.parse(source)):
         name = getattr(node, "id", None) or getattr(node, "attr", None)
@@ -255,17 +268,15 @@ def forbidden(source: str) -> list[str]:
             name = node.arg
             value = getattr(node.value, "value", None)
             if name in FORBIDDEN_VALUES and value is FORBIDDEN_VALUES[name]:
-                found.append(f"line {node.lineno}: {name}={value}")
+                found.append(f"{node.lineno}: {name}={value}")
         if name in FORBIDDEN:
-            found.append(f"line {getattr(node, 'lineno', '?')}: {name} {FORBIDDEN[name]}")
+            found.append(f"{getattr(node, 'lineno', '?')}: {name} {FORBIDDEN[name]}")
     return found
 
 
-@pytest.mark.parametrize(
-    "path", [*PACKAGE, *PAGES], ids=lambda path: path.relative_to(ROOT).as_posix()
-)
-def test_nothing_runs_or_shows_as_html_what_strangers_wrote(path: Path) -> None:
-    assert forbidden(path.read_text("utf-8")) == []
+def test_nothing_runs_or_shows_as_html_what_strangers_wrote() -> None:
+    found = in_files([*PACKAGE, *PAGES], forbidden)
+    assert not found, found
 
 
 @pytest.mark.parametrize(
@@ -301,14 +312,23 @@ def test_streamlits_door_for_programs_is_shut() -> None:
     assert config.get_option("client.showErrorDetails") == "type"
 
 
+def expressions(source: str) -> list[str]:
+    """Returns the searches for what may be an expression, each after its line."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".str.contains"):
+            plain = [k for k in node.keywords if k.arg == "regex" and not k.value.value]
+            fixed = node.args and isinstance(node.args[0], ast.Constant)
+            if not (plain or fixed):
+                found.append(f"{node.lineno}: say regex=False")
+    return found
+
+
 def test_no_search_is_an_expression() -> None:
     """What visitors type is looked for as it is: an expression can take for ever."""
-    for path in [*PACKAGE, *PAGES]:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".str.contains"):
-                plain = [k for k in node.keywords if k.arg == "regex" and not k.value.value]
-                fixed = node.args and isinstance(node.args[0], ast.Constant)
-                assert plain or fixed, f"{path.name}, line {node.lineno}: say regex=False"
+    found = in_files([*PACKAGE, *PAGES], expressions)
+    assert not found, found
+    assert expressions("names.str.contains(typed)")
 
 
 # ---------------------------------------------------------------- the document
