@@ -21,7 +21,7 @@ from trashnet.data.dataset import Photos, open_folder
 from trashnet.data.index import load_index
 from trashnet.environment import Environment
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 __all__ = ["browser", "home", "known", "photos"]  # the fixtures these journeys ask for
 

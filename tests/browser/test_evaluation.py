@@ -23,7 +23,7 @@ from trashnet.evaluation.report import answers
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 __all__ = ["browser", "home", "photos"]
 SHIPPED = Run(RELEASED)

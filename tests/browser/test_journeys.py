@@ -27,7 +27,7 @@ from trashnet.data.dataset import Photos
 from trashnet.runs.run import Run
 from trashnet.runs.store import list_runs
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 __all__ = ["browser", "home", "photos"]  # the fixtures these journeys ask for
 

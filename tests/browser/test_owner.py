@@ -12,7 +12,7 @@ from tests.browser.browsing import Visit, browser, home, visiting
 from tests.conftest import Training
 from trashnet.data.dataset import Photos
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 __all__ = ["browser", "home"]  # the fixtures this journey asks for
 

@@ -10,7 +10,7 @@ from tests.browser.browsing import Visit, browser, fits_the_width, home, known, 
 from tests.conftest import Training
 from trashnet.data.dataset import Photos
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 __all__ = ["browser", "home", "known", "photos"]  # the fixtures these journeys ask for
 

@@ -14,7 +14,7 @@ from trashnet.runs.annotations import describe_as
 from trashnet.runs.run import Run
 from trashnet.runs.store import list_runs
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 __all__ = ["browser", "home"]  # the fixtures this journey asks for
 

@@ -241,6 +241,7 @@ def test_whoever_reads_only_the_first_answers_ends_it_quietly(
     assert "Traceback" not in said and "Exception" not in said and process.returncode == 0
 
 
+@pytest.mark.slow
 def test_export_writes_a_folder_and_says_what_it_checked(
     training: Any, command: Callable[..., Any], tmp_path: Path
 ) -> None:

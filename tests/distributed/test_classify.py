@@ -93,6 +93,7 @@ class Slow(Files):
             yield placed
 
 
+@pytest.mark.slow
 def test_a_machine_is_lost_halfway_and_nothing_else(
     cluster: Any,
     training: Training,
@@ -151,6 +152,7 @@ def test_a_machine_is_lost_halfway_and_nothing_else(
     assert not half.exists() and others.exists()
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on_from_parquet(
     cluster: Any, training: Training, folder: Path, tmp_path: Path
 ) -> None:
@@ -201,6 +203,7 @@ class Deadly(Files):
             yield placed
 
 
+@pytest.mark.slow
 def test_a_photo_that_ends_its_worker_is_listed(
     cluster: Any, training: Training, folder: Path, tmp_path: Path
 ) -> None:
@@ -406,6 +409,7 @@ PLAN: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_trials_are_ordinary_runs(
     cluster: Any, samples: Photos, env: Environment, tmp_path: Path
 ) -> None:

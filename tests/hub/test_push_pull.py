@@ -406,6 +406,7 @@ def elsewhere(hub: Hub, patch: pytest.MonkeyPatch, folder: Path) -> None:
         patch.setenv(name, value)
 
 
+@pytest.mark.slow
 def test_a_model_is_opened_by_its_name(
     published: Repo, hub: Hub, env: Environment, samples: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -487,6 +488,7 @@ def processes(hub: Hub, folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_push_and_pull_from_the_command_line(hub: Hub, training: Training, tmp_path: Path) -> None:
     variables = processes(hub, tmp_path)
     arguments = ("push", training.run.path, "--repo", REPO, "--json")

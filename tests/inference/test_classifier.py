@@ -128,6 +128,7 @@ def test_a_training_photo_that_is_sent_again_is_its_own_nearest(
         assert 0 <= answer.distance <= row.distance + 1e-5
 
 
+@pytest.mark.slow
 def test_the_stored_answers_are_as_sure_as_the_evaluation_counts_them(
     run: Run, classifier: Classifier, sample_photos: Photos
 ) -> None:
@@ -151,6 +152,7 @@ UNFAMILIAR = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", UNFAMILIAR.values(), ids=UNFAMILIAR)
 def test_a_picture_of_another_kind_is_unfamiliar_however_confident_the_answer(
     pixels: np.ndarray, frozen: Training, sample_photos: Photos

@@ -69,6 +69,7 @@ def test_a_model_can_be_opened_without_photos(env: Environment) -> None:
     assert "'nobody' is no name on the Hub" in error.value
 
 
+@pytest.mark.slow
 def test_sample_pictures_are_one_press_away(env: Environment) -> None:
     page = open_page("Dataset")
     page.button(key="photos_draw").click()
@@ -541,6 +542,7 @@ print(json.dumps({"answers": answers, "heavy": [m for m in heavy if m in sys.mod
 """
 
 
+@pytest.mark.slow
 def test_the_apps_process_stays_free_of_tensorflow(trained: Run, samples: Photos) -> None:
     photo = samples.root / samples.files[0]
     *children, classify = [path for path in PAGES.values() if path != "app.py"]

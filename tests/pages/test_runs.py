@@ -166,6 +166,7 @@ def test_the_evaluation_page_compares_too(trained: Run, other: Run) -> None:
 # ---------------------------------------------------------------- monitor
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_stop_is_ended_and_its_epochs_are_kept(
     samples: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_process_that_does_not_stop_is_ended_and_its_epochs_are_kept(
         deaf.kill()
 
 
+@pytest.mark.slow
 def test_ten_tabs_watch_a_training_that_goes_on_undisturbed(
     samples: Photos, env: Environment
 ) -> None:

@@ -45,6 +45,7 @@ def test_works_take_turns_after_one_call_each() -> None:
     assert "".join(calls) == "ab" + "ababab" and len(took) == 2
 
 
+@pytest.mark.slow
 def test_a_fresh_process_is_measured_alone() -> None:
     _, small = fresh_process("")
     seconds, large = fresh_process("x = bytearray(200_000_000); import time; time.sleep(0.2)")
@@ -153,6 +154,7 @@ def test_real_photos_are_copied_and_said_so(
     assert what == f"{len(photos.files)} photos of workshop"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "epochs",
     [
@@ -174,6 +176,7 @@ def test_every_way_feeds_all_photos_augmented(
     assert 0 <= first[0].min() and 200 < first[0].max() <= 255
 
 
+@pytest.mark.slow
 def test_the_published_network_differs_from_ours_in_its_normalization_alone() -> None:
     photos, labels = np.zeros((2, 64, 64, 3), np.float32), np.eye(6, dtype=np.float32)[:2]
     published = tuning.keras_model((64, 64, 3))
@@ -186,6 +189,7 @@ def test_the_published_network_differs_from_ours_in_its_normalization_alone() ->
     assert published(photos).shape == ours(photos).shape == labels.shape
 
 
+@pytest.mark.slow
 def test_growth_fills_folders_with_files_that_all_differ(tmp_path: Path) -> None:
     growth._write(tmp_path / "photos", 150)
     files = list((tmp_path / "photos").rglob("*.jpg"))
@@ -201,6 +205,7 @@ def test_an_app_that_cannot_start_is_said_so(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_visitors_are_answered_over_the_web_socket(tmp_path: Path) -> None:
     draw_sample("metal", 3).save(tmp_path / "photo.jpg")
     photo = (tmp_path / "photo.jpg").read_bytes()

@@ -59,6 +59,7 @@ def test_there_are_commands_to_run() -> None:
     assert len(printed_commands()) >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", printed_commands())
 def test_a_printed_command_runs(
     line: str,

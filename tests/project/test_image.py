@@ -70,6 +70,7 @@ def upload_in_frame(browser: Browser, frame: str, photo: Path) -> tuple[int, str
     return status, said
 
 
+@pytest.mark.slow
 def test_a_photo_is_answered_in_another_sites_frame(
     running: Running,
     browser: Browser,  # noqa: F811
@@ -81,6 +82,7 @@ def test_a_photo_is_answered_in_another_sites_frame(
     assert status == 204 and "%" in said
 
 
+@pytest.mark.slow
 def test_the_setting_for_spaces_is_what_makes_that_work(
     browser: Browser,  # noqa: F811
     sample_photos: Photos,
@@ -92,6 +94,7 @@ def test_the_setting_for_spaces_is_what_makes_that_work(
     assert status == 403
 
 
+@pytest.mark.slow
 def test_it_runs_as_another_user_and_leaves_its_folder_alone(running: Running) -> None:
     app, home = running.image.workdir, Path(running.image.variables["TRASHNET_HOME"])
     if os.getuid() == 0:
@@ -107,11 +110,13 @@ def test_it_runs_as_another_user_and_leaves_its_folder_alone(running: Running) -
     assert "Traceback" not in (running.image.disk / "app.log").read_text()
 
 
+@pytest.mark.slow
 def test_the_image_holds_what_the_app_needs_and_no_more(running: Running) -> None:
     top = {path.name for path in running.image.workdir.iterdir()} - {"__pycache__"}
     assert top == {".streamlit", "LICENSE", "app.py", "pages", "requirements.txt", "trashnet"}
 
 
+@pytest.mark.slow
 def test_what_was_not_run_is_known(running: Running) -> None:
     said = "\n".join(running.image.not_run)
     assert "FROM python" in said and "useradd" in said

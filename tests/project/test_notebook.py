@@ -42,6 +42,7 @@ def test_it_imports_the_package_and_display_alone() -> None:
                 assert str(node.module).split(".")[0] in ("trashnet", "IPython")
 
 
+@pytest.mark.slow
 def test_it_runs(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRASHNET_DATA", str(photos.root))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -119,6 +119,7 @@ def test_its_card_is_what_the_card_writer_says() -> None:
     assert (RELEASED / "README.md").read_text("utf-8") == released_card(RUN)
 
 
+@pytest.mark.slow
 def test_it_answers_real_photos_as_it_did(
     real_photos: Photos, predictions: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def test_the_training_workflow_trains_when_the_package_changes() -> None:
     assert on["schedule"] and on["workflow_dispatch"]["inputs"]["model"]
 
 
+@pytest.mark.slow
 def test_its_script_trains_and_reports_in_one_command(
     sample_photos: Photos, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def pixels_of(png: bytes) -> np.ndarray:
         return np.asarray(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["cnn_baseline", "efficientnet_lite0"])
 def test_the_pixels_are_those_that_training_is_fed(
     preview: Preview, sample_photos: Photos, env: Environment, model: str
@@ -73,6 +74,7 @@ def test_a_batch_by_itself_is_the_epochs_batch() -> None:
                 np.testing.assert_allclose(single.numpy(), among, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_nothing_switched_on_changes_nothing(preview: Preview, sample_photos: Photos) -> None:
     recipe = TrainConfig.recipe("frozen_features").to_dict()
     config = TrainConfig.from_dict(recipe | {"image_size": SIZE})
@@ -92,6 +94,7 @@ def test_a_transformation_alone_is_what_it_is_among_others() -> None:
         assert [n for n in AUGMENTATION if getattr(config, n)] == [name]
 
 
+@pytest.mark.slow
 def test_the_seed_decides(preview: Preview, sample_photos: Photos) -> None:
     photo = [sample_photos.root / "glass/glass1.jpg"]
     one, two = (TrainConfig(image_size=SIZE, seed=seed) for seed in (1, 2))
@@ -99,6 +102,7 @@ def test_the_seed_decides(preview: Preview, sample_photos: Photos) -> None:
     assert preview.variants(photo, one, 2) != preview.variants(photo, two, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -130,12 +134,14 @@ def test_a_bad_question_gets_one_sentence_and_the_worker_lives(preview: Preview,
     assert preview.pid == before and preview.is_ready
 
 
+@pytest.mark.slow
 def test_a_damaged_photo_is_one_sentence(preview: Preview, tmp_path: Path) -> None:
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(TrashnetError, match="torn.jpg"):
         preview.variants([tmp_path / "torn.jpg"], TrainConfig(), 1)
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_killed_is_replaced(preview: Preview, sample_photos: Photos) -> None:
     photo = [sample_photos.root / "glass/glass1.jpg"]
     config = TrainConfig(image_size=SIZE)
@@ -146,6 +152,7 @@ def test_a_worker_that_was_killed_is_replaced(preview: Preview, sample_photos: P
     assert preview.pid != first
 
 
+@pytest.mark.slow
 def test_visitors_share_one_worker(preview: Preview, sample_photos: Photos) -> None:
     preview.ask("{}")
     pid, found = preview.pid, {}
@@ -174,6 +181,7 @@ def test_a_worker_that_cannot_start_says_why(
     assert "\n" not in str(said.value)
 
 
+@pytest.mark.slow
 def test_an_idle_worker_ends_and_the_next_question_starts_another(tmp_path: Path) -> None:
     worker = Preview(Environment(tmp_path), idle=1)
     worker.ask("{}")
@@ -186,6 +194,7 @@ def test_an_idle_worker_ends_and_the_next_question_starts_another(tmp_path: Path
     worker.close()
 
 
+@pytest.mark.slow
 def test_the_worker_ends_with_whoever_started_it(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from trashnet.environment import Environment; "

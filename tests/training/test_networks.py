@@ -183,6 +183,7 @@ def test_mirrored_views_are_averaged(image_size: int) -> None:
     np.testing.assert_allclose(mirrored, features[:, :, ::-1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_muon_makes_steps_of_equal_size_in_every_direction() -> None:
     """Of the kernels; the head is moved by Adam."""
     rate, decay = 0.01, 0.5

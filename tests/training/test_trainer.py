@@ -284,6 +284,7 @@ def stop(run: Run) -> Callable[[], None]:
     return lambda: control.stop(run)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_one_that_was_never_interrupted(
     trained: Run, home: Environment, make_run: Callable[..., Run]
 ) -> None:
@@ -314,6 +315,7 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(
     assert_same_answers(run, trained)
 
 
+@pytest.mark.slow
 def test_the_own_network_is_resumed_and_answers_by_mirrored_views(
     home: Environment, make_run: Callable[..., Run]
 ) -> None:
@@ -384,6 +386,7 @@ def test_a_run_that_ended_after_its_evaluation_is_not_trained_again(
 # ---------------------------------------------------------------- learning rate
 
 
+@pytest.mark.slow
 def test_the_cosine_schedule_rises_for_an_epoch_and_falls_to_zero_whoever_stops_it(
     home: Environment, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,6 +456,7 @@ def alone(home: Environment, sample_photos: Photos) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_of_folds_stops_in_the_midst_of_one(folded: Folded) -> None:
     # Two folds of two epochs, and one epoch of the third.
     assert (folded.stopped.state, folded.stopped.epoch) == ("stopped", 5)
@@ -465,6 +469,7 @@ def test_a_run_of_folds_stops_in_the_midst_of_one(folded: Folded) -> None:
     assert "out_of_fold" not in folded.scores
 
 
+@pytest.mark.slow
 def test_a_resumed_run_leaves_the_folds_before_as_they_are(folded: Folded) -> None:
     assert {what.split(":")[0] for _, _, what in folded.after} == {
         *("Fold 3 of 5", "Fold 4 of 5", "Fold 5 of 5")
@@ -478,6 +483,7 @@ def test_a_resumed_run_leaves_the_folds_before_as_they_are(folded: Folded) -> No
             assert (folded.run.path / name).stat().st_mtime_ns == when, name
 
 
+@pytest.mark.slow
 def test_a_fold_that_was_stopped_equals_one_that_was_not(folded: Folded, alone: Run) -> None:
     fold = folded.run.folds[2]
     pd.testing.assert_frame_equal(numbers(fold), numbers(alone), check_exact=True)
@@ -487,6 +493,7 @@ def test_a_fold_that_was_stopped_equals_one_that_was_not(folded: Folded, alone: 
     )
 
 
+@pytest.mark.slow
 def test_the_state_and_the_progress_are_the_whole_runs(folded: Folded) -> None:
     status = folded.run.status()
     assert (status.state, status.epoch, status.error) == ("finished", 10, None)
@@ -507,6 +514,7 @@ def test_the_state_and_the_progress_are_the_whole_runs(folded: Folded) -> None:
     assert [done for done, _, _ in steps] == list(range(1, 2 * STEPS + 1))
 
 
+@pytest.mark.slow
 def test_further_folds_keep_their_answers_and_leave_their_models(folded: Folded) -> None:
     for fold in folded.run.folds[1:]:
         names = {p.relative_to(fold.path).as_posix() for p in fold.path.rglob("*")}
@@ -524,6 +532,7 @@ def test_further_folds_keep_their_answers_and_leave_their_models(folded: Folded)
     assert {p.name for p in (folded.run.path / "folds").iterdir()} == {"1", "2", "3", "4"}
 
 
+@pytest.mark.slow
 def test_the_runs_own_answers_are_the_first_folds(
     folded: Folded, home: Environment, sample_photos: Photos
 ) -> None:
@@ -536,6 +545,7 @@ def test_the_runs_own_answers_are_the_first_folds(
     np.testing.assert_array_equal(answer.logits, row.logits)
 
 
+@pytest.mark.slow
 def test_every_photo_is_answered_once_by_a_model_that_never_saw_it(
     folded: Folded, sample_photos: Photos
 ) -> None:
@@ -560,6 +570,7 @@ def test_every_photo_is_answered_once_by_a_model_that_never_saw_it(
             assert (answered[name] == evaluation[name]).all()
 
 
+@pytest.mark.slow
 def test_the_out_of_fold_figures_follow_from_the_stored_table(folded: Folded) -> None:
     table = pd.read_parquet(folded.run.path / "out_of_fold.parquet")
     ours, classes = folded.run.evaluation()["out_of_fold"], folded.run.classes
@@ -584,6 +595,7 @@ def test_the_out_of_fold_figures_follow_from_the_stored_table(folded: Folded) ->
     assert ours["answered_accuracy"] == (pytest.approx(correct[sure].mean()) if any(sure) else None)
 
 
+@pytest.mark.slow
 def test_a_process_that_ended_before_it_tidied_a_fold_has_it_tidied_later(
     folded: Folded, home: Environment
 ) -> None:
@@ -620,6 +632,7 @@ def tuned(home: Environment, sample_photos: Photos) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_at_the_fitted_head(tuned: Run) -> None:
     status, epochs = tuned.status(), tuned.epochs()
     assert (status.state, status.epoch) == ("finished", 2)
@@ -633,6 +646,7 @@ def test_fine_tuning_starts_at_the_fitted_head(tuned: Run) -> None:
     assert names == {"epoch-0000.keras", "epoch-0002.keras", "best.keras", "state.json"}
 
 
+@pytest.mark.slow
 def test_fine_tuning_leaves_the_earliest_layers_alone(tuned: Run) -> None:
     first, last = (
         keras.saving.load_model(tuned.path / f"checkpoint/epoch-000{epoch}.keras", compile=False)
@@ -650,6 +664,7 @@ def test_fine_tuning_leaves_the_earliest_layers_alone(tuned: Run) -> None:
     assert moved == {name: not name.startswith(early) for name in moved}
 
 
+@pytest.mark.slow
 def test_fine_tuning_can_be_stopped_and_a_share_of_it_is_taken_once(
     tuned: Run, home: Environment, make_run: Callable[..., Run]
 ) -> None:
@@ -677,6 +692,7 @@ def assert_answers_as_after(epoch: int, run: Run) -> None:
     assert abs(theirs - ours["confusion_matrix"]).sum() <= 2
 
 
+@pytest.mark.slow
 def test_all_of_the_tuning_is_the_last_epoch(tuned: Run) -> None:
     last = weights(tuned.path / "checkpoint/epoch-0002.keras")
     for ours, theirs in zip(weights(tuned.path / "model.keras"), last, strict=True):
@@ -684,6 +700,7 @@ def test_all_of_the_tuning_is_the_last_epoch(tuned: Run) -> None:
     assert_answers_as_after(2, tuned)
 
 
+@pytest.mark.slow
 def test_none_of_the_tuning_is_the_fitted_head(tuned: Run, home: Environment) -> None:
     run = remade(tuned, home.runs / "none", interpolation=0.0)
     train_and_evaluate(run, home)
@@ -693,6 +710,7 @@ def test_none_of_the_tuning_is_the_fitted_head(tuned: Run, home: Environment) ->
     assert_answers_as_after(0, run)
 
 
+@pytest.mark.slow
 def test_a_head_on_frozen_features_is_trained_from_the_command_line(frozen: Training) -> None:
     result, run = json.loads(frozen.output), frozen.run
     assert (result["state"], result["epochs"], result["images_per_second"]) == ("finished", 0, None)
@@ -704,6 +722,7 @@ def test_a_head_on_frozen_features_is_trained_from_the_command_line(frozen: Trai
     assert scores["validation"]["accuracy"] == pytest.approx(run.epochs().val_accuracy[0], abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_head_is_the_one_that_answers(frozen: Training, sample_photos: Photos) -> None:
     """With it, a class activation map adds up to that class's logit."""
     head = frozen.run.head()
@@ -765,6 +784,7 @@ def start(env: Environment, sample_photos: Photos, tmp_path: Path) -> Iterator[S
         process.communicate()
 
 
+@pytest.mark.slow
 def test_a_killed_process_reads_as_lost_and_can_be_resumed(
     start: Start, env: Environment, trained: Run
 ) -> None:
@@ -779,6 +799,7 @@ def test_a_killed_process_reads_as_lost_and_can_be_resumed(
     pd.testing.assert_frame_equal(numbers(run), numbers(trained), check_exact=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
 def test_no_space_for_a_checkpoint_leaves_the_one_before(
     start: Start, env: Environment, trained: Run
@@ -802,6 +823,7 @@ def test_no_space_for_a_checkpoint_leaves_the_one_before(
     pd.testing.assert_frame_equal(numbers(run), numbers(trained), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_terminated_process_stops_as_if_asked(start: Start) -> None:
     process, run = start("--epochs", "1000", "--image-size", "32")
     process.send_signal(signal.SIGTERM)
@@ -971,6 +993,7 @@ def test_class_weights_make_rare_classes_count_more(
 # ---------------------------------------------------------------- real photos
 
 
+@pytest.mark.slow
 @pytest.mark.photos
 def test_the_command_line_trains_and_classifies_real_photos(
     real_photos: Photos,
