@@ -2,7 +2,7 @@
 
 import sys
 
-from trashnet.__main__ import main
+from trashnet.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["train", *sys.argv[1:]]))

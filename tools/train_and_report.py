@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trashnet.__main__ import main as trashnet
+from trashnet.cli.main import main as trashnet
 from trashnet.environment import environment
 from trashnet.errors import RunError
 from trashnet.evaluation.comparison import compare

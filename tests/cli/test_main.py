@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from trashnet.__main__ import main
+from trashnet.cli.main import main
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment

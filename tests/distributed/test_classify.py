@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.test_main import is_one_sentence
 from tests.conftest import ROOT, Training, run_command
-from trashnet.__main__ import main
+from trashnet.cli.main import main
 from trashnet.data.dataset import Photos
 from trashnet.distributed.answer_store import (
     ANSWERS,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Training, run_command
-from trashnet.__main__ import main
+from trashnet.cli.main import main
 from trashnet.data.dataset import Photos
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

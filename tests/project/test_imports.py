@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from trashnet.__main__ import main
+from trashnet.cli.main import main
 
 PACKAGE = sorted((ROOT / "trashnet").rglob("*.py"))
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]

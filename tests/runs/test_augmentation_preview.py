@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
-from trashnet.__main__ import main
+from trashnet.cli.main import main
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.data.scan import scan

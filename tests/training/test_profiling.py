@@ -95,7 +95,7 @@ def dtypes(path: Path) -> set[str]:
 
 
 def test_a_cost_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    from trashnet.__main__ import main
+    from trashnet.cli.main import main
 
     assert main(["estimate", "--json", "--image-size", "32", "--batch-size", "4"]) == 0
     cost = json.loads(capsys.readouterr().out)
