@@ -1,6 +1,7 @@
 """The command line: what automation reads on stdout, and what a person reads after a mistake."""
 
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -275,6 +276,20 @@ def test_help_is_no_mistake(command: Callable[..., Any]) -> None:
     assert (code, errors) == (0, "") and "classify" in output
     code, output, errors = command("train", "--help")
     assert (code, errors) == (0, "") and "--learning-rate" in output
+
+
+def test_the_command_line_starts_without_tensorflow(tmp_path: Path) -> None:
+    code = "import sys; from trashnet.cli.main import main; main(['runs']); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "TRASHNET_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = set(done.stdout.split())
+    assert "trashnet.cli.training" in modules and not modules & {"tensorflow", "keras", "ray"}
 
 
 def test_train_py_is_the_train_command(
