@@ -391,7 +391,7 @@ def test_without_ray_one_sentence_says_how_to_install_it(
     words = [str(folder), *options] if command == "classify" else [str(folder / "plan.json")]
     assert main([command, *words, "--engine", "ray"]) == 2
     sentence = capfd.readouterr().err.splitlines()[-1] + "\n"
-    assert is_one_sentence(sentence) and "pip install -r requirements-classify.txt" in sentence
+    assert is_one_sentence(sentence) and "pip install -e '.[ray]'" in sentence
 
 
 # ---------------------------------------------------------------- sweep

@@ -107,8 +107,8 @@ def test_an_export_that_answers_otherwise_is_not_written(run: Run, tmp_path: Pat
 def test_a_mistake_in_exporting_is_said(
     mistake: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = {"format": "it must be litert", "folder": "exists already", "packages": "onnx.txt"}
-    said["place"] = "could not be written"
+    said = {"format": "it must be litert", "folder": "exists already"}
+    said |= {"packages": r"install -e '\.\[onnx]'", "place": "could not be written"}
     if mistake == "folder":
         (tmp_path / "mine").mkdir()
     if mistake == "place":

@@ -119,6 +119,6 @@ def ray_installed() -> Iterator[None]:
         if (error.name or "").partition(".")[0] != "ray":
             raise
         raise ConfigError(
-            "--engine ray needs Ray, which is not installed: 'pip install -r "
-            "requirements-scale.txt'."
+            "--engine ray needs Ray, which is not installed; install it in the checkout with "
+            "pip install -e '.[ray]'."
         ) from error

@@ -116,8 +116,8 @@ def _export_onnx(run: Run, path: Path) -> Answering:
         import tf2onnx
     except ImportError as error:
         raise ConfigError(
-            "ONNX needs three more packages; install them with "
-            "'pip install -r requirements-onnx.txt'."
+            "ONNX needs three more packages; install them in the checkout with "
+            "pip install -e '.[onnx]'."
         ) from error
     with contextlib.redirect_stdout(io.StringIO()):
         model, _ = tf2onnx.convert.from_tflite(str(run.path / "model.tflite"), opset=18)
