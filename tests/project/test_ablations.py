@@ -16,7 +16,7 @@ from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
 from trashnet.runs.run import Run
 from trashnet.runs.store import new_run
-from trashnet.training.trainer import train_and_evaluate
+from trashnet.training.session import train_and_evaluate
 
 TINY = TrainConfig(model="cnn", epochs=1, image_size=32, tracking="off", split="random")
 CHANGED = {"class_weights": False}

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests.conftest import ROOT
 from trashnet.data.dataset import Photos
-from trashnet.training.devices import strategy
+from trashnet.training.trainer import strategy
 
 _ODD = """
 import json
@@ -51,26 +51,29 @@ devices, root, home, settings = int(sys.argv[1]), *map(Path, sys.argv[2:4]), jso
 parts = [tf.config.LogicalDeviceConfiguration()] * devices
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 
-from trashnet import runs, train
-from trashnet.environment import Environment
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import open_folder
+from trashnet.environment import Environment
+from trashnet.runs.control import stop
+from trashnet.runs.store import new_run
+from trashnet.training import trainer
+from trashnet.training.session import train_and_evaluate
 
 if devices > 1:
     mirrored = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)])
-    train.strategy = lambda batch: mirrored
+    trainer.strategy = lambda batch: mirrored
 env = Environment(home, hub_offline=True)
-run = runs.new_run(env.runs, TrainConfig(**settings), open_folder(root, "samples", "samples"))
+run = new_run(env.runs, TrainConfig(**settings), open_folder(root, "samples", "samples"))
 steps, states = [], []
 
 def on_progress(done, total, what):
     if what.startswith("Training"):
         steps.append(done)
         if sys.argv[5:] and done == 8 and not states:  # in the second epoch
-            runs.stop(run)
+            stop(run)
 
 while run.status().state != "finished":
-    train.train_and_evaluate(run, env, on_progress)
+    train_and_evaluate(run, env, on_progress)
     states.append(run.status().state)
 epochs = run.epochs()
 model = keras.saving.load_model(run.path / "model.keras", compile=False)

@@ -13,7 +13,7 @@ from trashnet.runs.run import Run
 from trashnet.runs.store import new_run
 from trashnet.training import profiling
 from trashnet.training.profiling import chosen_precision
-from trashnet.training.trainer import train_and_evaluate
+from trashnet.training.session import train_and_evaluate
 
 LONG = TrainConfig(epochs=50)
 STEPS = {"float32": (1.0, 2.0), "bfloat16": (0.5, 2.01)}

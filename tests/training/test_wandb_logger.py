@@ -150,7 +150,7 @@ def test_a_training_goes_on_when_wandb_fails(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from trashnet.training.trainer import train_and_evaluate
+    from trashnet.training.session import train_and_evaluate
 
     def init(**_: Any) -> None:
         raise RuntimeError("no luck\ntoday")

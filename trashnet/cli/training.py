@@ -62,7 +62,7 @@ def _resume(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
 
 def _go(run: Run, env: Environment) -> dict[str, Any]:
     control.check_startable(run)
-    from trashnet.training.trainer import train_and_evaluate  # TensorFlow takes seconds to import
+    from trashnet.training.session import train_and_evaluate  # TensorFlow takes seconds to import
 
     with progress_bar() as on_progress:
         train_and_evaluate(run, env, on_progress)
