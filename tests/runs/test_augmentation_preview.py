@@ -175,7 +175,7 @@ def test_visitors_share_one_worker(preview: Preview, sample_photos: Photos) -> N
 def test_a_worker_that_cannot_start_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trashnet.runs.augmentation_preview.sys.executable", "/bin/false")
+    monkeypatch.setattr("trashnet.runs.processes.sys.executable", "/bin/false")
     with pytest.raises(TrashnetError, match="gives no answer; try again") as said:
         Preview(Environment(tmp_path)).ask("{}")
     assert "\n" not in str(said.value)

@@ -22,7 +22,7 @@ from trashnet.data.review import Decision
 from trashnet.environment import Environment
 from trashnet.errors import RunError
 from trashnet.files import write_json
-from trashnet.runs import control
+from trashnet.runs import control, processes
 from trashnet.runs import run as run_module
 from trashnet.runs.control import check_startable, clear_stop, end_if_overdue, start, stop
 from trashnet.runs.processes import identity
@@ -545,10 +545,10 @@ def test_a_second_start_is_refused_while_the_first_one_is_starting(
     started: list[subprocess.Popen[bytes]] = []
 
     def slow(*_: object, **options: Any) -> subprocess.Popen[bytes]:
-        started.append(popen(sleeper, **options))
+        started.append(popen(**options | {"args": sleeper}))
         return started[-1]
 
-    monkeypatch.setattr(subprocess, "Popen", slow)
+    monkeypatch.setattr(processes.subprocess, "Popen", slow)
     start(run, env)
     with pytest.raises(RunError, match="being trained already"):
         start(run, env)

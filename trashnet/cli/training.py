@@ -1,6 +1,7 @@
 """Commands about trainings: train, estimate, resume, stop, runs and sweep."""
 
 import argparse
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from trashnet.data.index import check_splittable, review_of
 from trashnet.environment import Environment
 from trashnet.errors import ConfigError
 from trashnet.runs import control, store
-from trashnet.runs.cost_estimate import as_json
 from trashnet.runs.run import Run
 
 
@@ -99,7 +99,7 @@ def _add_estimate(commands: Subparsers) -> None:
 def _estimate(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     from trashnet.training.profiling import measure
 
-    return as_json(measure(configured(options)))
+    return dataclasses.asdict(measure(configured(options)))
 
 
 def _show_estimate(result: dict[str, Any]) -> None:

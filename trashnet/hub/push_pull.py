@@ -4,14 +4,13 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from trashnet.environment import CHECKOUT, Environment
+from trashnet.environment import Environment
 from trashnet.errors import EXIT_MISTAKE, HubError
 from trashnet.files import temporary_folder
 from trashnet.hub.bundle import SHIPPED, ship
@@ -20,6 +19,7 @@ from trashnet.hub.model_card import headline, is_of_trashnet, model_card, percen
 from trashnet.hub.repository import Repository, require_token
 from trashnet.hub.verification import admit
 from trashnet.progress import Progress, silent
+from trashnet.runs.processes import run_child
 from trashnet.runs.run import Run
 
 MANIFEST = "trashnet.json"
@@ -134,17 +134,8 @@ def pull_aside(repo: str, env: Environment) -> Run:
         ConfigError: The name is none.
     """
     Repository(repo, "model")  # a slip of the pen is said at once
-    command = [sys.executable, "-m", "trashnet", "pull", "--json", "--", repo]
     try:
-        done = subprocess.run(
-            command,
-            cwd=CHECKOUT,
-            env=env.variables(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_ASIDE_SECONDS,
-        )
+        done = run_child(["pull", "--json", "--", repo], env, _ASIDE_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise HubError(f"Nothing was fetched: {repo} took too long; try again.") from error
     if done.returncode == 0:

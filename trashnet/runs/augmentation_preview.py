@@ -4,16 +4,15 @@ import base64
 import json
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from trashnet.config import TrainConfig
-from trashnet.environment import CHECKOUT, Environment
+from trashnet.environment import Environment
 from trashnet.errors import TrashnetError
-from trashnet.runs.processes import tail
+from trashnet.runs.processes import child, tail
 
 MOST_PHOTOS = 4
 
@@ -134,14 +133,8 @@ class _Worker:
         env.cache.mkdir(parents=True, exist_ok=True)
         self._log = env.cache / "preview.log"
         with open(self._log, "wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "trashnet", "preview", "--idle", str(idle)],
-                cwd=CHECKOUT,
-                env=env.variables(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            self.process = child(["preview", "--idle", str(idle)], env, stderr=log, **pipes)
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
         self._answer(_START_SECONDS)  # that it is ready

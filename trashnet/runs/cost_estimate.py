@@ -1,16 +1,15 @@
 """What a training will take, from a few steps of it; TensorFlow runs in a process of its own."""
 
-import dataclasses
 import json
 import math
 import subprocess
-import sys
 from dataclasses import dataclass
 
 from trashnet.config import TRAIN_SHARE, TrainConfig, option
-from trashnet.environment import CHECKOUT, Environment
+from trashnet.environment import Environment
 from trashnet.errors import RunError
 from trashnet.files import digest, read_json, write_json
+from trashnet.runs.processes import run_child
 
 _START_SECONDS = 15
 """Importing TensorFlow, building the network, exporting it."""
@@ -67,22 +66,10 @@ def measured(config: TrainConfig, env: Environment) -> Cost:
 def _measure_in_a_process(config: TrainConfig, env: Environment) -> dict[str, float]:
     settings = " ".join(option(name, getattr(config, name)) for name in _MATTERS).split()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "trashnet", "estimate", "--json", *settings],
-            cwd=CHECKOUT,
-            env=env.variables(),
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_SECONDS,
-        )
+        done = run_child(["estimate", "--json", *settings], env, _PATIENCE_SECONDS)
         if done.returncode == 0:
             return json.loads(done.stdout)
         reason = done.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         reason = [type(error).__name__]
     raise RunError(f"The cost could not be measured: {reason[0]}")
-
-
-def as_json(cost: Cost) -> dict[str, float]:
-    """Returns a cost as JSON values."""
-    return dataclasses.asdict(cost)

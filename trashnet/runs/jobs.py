@@ -91,11 +91,6 @@ class Job:
                 process.terminate()
                 process.wait(10)
 
-    def clear(self) -> None:
-        """Forgets a job that has ended."""
-        for suffix in ("job.json", "progress.json", "log", "lock"):
-            self._file(suffix).unlink(missing_ok=True)
-
     def _file(self, suffix: str) -> Path:
         return self.folder / f"{self.name}.{suffix}"
 

@@ -1,4 +1,4 @@
-"""Processes of this package that outlive the one that started them, found again by their files."""
+"""Processes of this package: starts them, and finds those again that outlive their starter."""
 
 import contextlib
 import os
@@ -16,6 +16,38 @@ Identity = dict[str, Any]
 """`pid` and `process_started` (s since 1970): a pid alone may have been given anew."""
 
 
+def child(arguments: Sequence[str], env: Environment, **how: Any) -> subprocess.Popen[bytes]:
+    """Starts `python -m trashnet` with these arguments in the same home.
+
+    Args:
+        arguments: A command and its options.
+        env: Of the process.
+        how: As of `subprocess.Popen`; without `stdin` there is nothing to read.
+    """
+    return subprocess.Popen(**_command(arguments, env) | how)
+
+
+def run_child(
+    arguments: Sequence[str], env: Environment, seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m trashnet` with these arguments to its end and returns what it printed.
+
+    Raises:
+        subprocess.TimeoutExpired: It took longer than `seconds`, and was ended.
+    """
+    how = _command(arguments, env)
+    return subprocess.run(**how, capture_output=True, text=True, timeout=seconds)
+
+
+def _command(arguments: Sequence[str], env: Environment) -> dict[str, Any]:
+    return {
+        "args": [sys.executable, "-m", "trashnet", *arguments],
+        "cwd": CHECKOUT,
+        "env": env.variables(),
+        "stdin": subprocess.DEVNULL,
+    }
+
+
 def launch(arguments: Sequence[str], env: Environment, log: Path) -> Identity:
     """Starts `python -m trashnet` with these arguments; what it says is added to the log.
 
@@ -23,15 +55,8 @@ def launch(arguments: Sequence[str], env: Environment, log: Path) -> Identity:
         What `living` finds it by, later and from other processes.
     """
     with open(log, "ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "trashnet", *arguments],
-            cwd=CHECKOUT,
-            env=env.variables(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # closing the terminal of the app must not end it
-        )
+        # In a session of its own: closing the terminal of the app must not end it.
+        process = child(arguments, env, stdout=output, stderr=output, start_new_session=True)
     return identity(process.pid)
 
 
