@@ -511,24 +511,40 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(program))
 
 
+def started(run: Run, env: Environment) -> list[str]:
+    """Starts a run that was logged before; returns the two lines that its log then has."""
+    start(run, env)
+    log, deadline = run.path / "train.log", time.time() + 20
+    while log.read_text().count("\n") < 2 and time.time() < deadline:
+        time.sleep(0.02)
+    return log.read_text().splitlines()
+
+
+@pytest.mark.parametrize("state", ["waiting", "stopped", "failed"])
+def test_a_run_that_has_never_begun_is_trained_and_not_resumed(
+    env: Environment, run: Run, stand_in: None, state: str
+) -> None:
+    """Such as one that was stopped while it waited for its turn."""
+    write_status(run, state=state, pid=None)
+    (run.path / "train.log").write_text("from before\n")
+    _, told = started(run, env)
+    assert json.loads(told)[0] == ["-m", "trashnet", "train", "--run", str(run.path)]
+
+
 @pytest.mark.parametrize("state", ["waiting", "stopped", "failed", "lost"])
 def test_starting_leaves_a_process_of_its_own_that_logs(
     env: Environment, run: Run, stand_in: None, state: str
 ) -> None:
+    (run.path / "metrics.jsonl").touch()
     if state == "lost":
         write_status(run, epoch=3, seconds=9.0, pid=dead_pid(), process_started=1.0)
     else:
         write_status(run, state=state, epoch=3, seconds=9.0, error="the old one", pid=None)
     (run.path / "train.log").write_text("from before\n")
-    start(run, env)
+    before, told = started(run, env)
     written = json.loads((run.path / "status.json").read_text())
     assert (written["state"], written["epoch"], written["seconds"]) == ("waiting", 3, 9.0)
     assert written["pid"] not in (None, os.getpid()) and written["error"] is None
-    log = run.path / "train.log"
-    deadline = time.time() + 20
-    while log.read_text().count("\n") < 2 and time.time() < deadline:
-        time.sleep(0.02)
-    before, told = log.read_text().splitlines()
     assert before == "from before"
     assert json.loads(told) == [
         ["-m", "trashnet", "resume", str(run.path)],

@@ -97,12 +97,13 @@ def configured(options: argparse.Namespace) -> TrainConfig:
         if options.config
         else TrainConfig.recipe(options.model or TrainConfig.model)
     )
-    given = {
-        f.name: getattr(options, f.name)
-        for f in dataclasses.fields(TrainConfig)
-        if getattr(options, f.name) is not None
-    }
-    return TrainConfig.from_dict(base.to_dict() | given)
+    return TrainConfig.from_dict(base.to_dict() | given_settings(options))
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the settings that were given as options."""
+    values = {f.name: getattr(options, f.name) for f in dataclasses.fields(TrainConfig)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @contextlib.contextmanager

@@ -13,13 +13,14 @@ from trashnet.cli.options import (
     add_settings,
     add_shared,
     configured,
+    given_settings,
     ray_installed,
 )
 from trashnet.cli.output import progress_bar
 from trashnet.data.dataset import find_photos, use_samples
 from trashnet.data.index import check_splittable, review_of
 from trashnet.environment import Environment
-from trashnet.errors import ConfigError
+from trashnet.errors import ConfigError, RunError
 from trashnet.runs import control, store
 from trashnet.runs.run import Run
 
@@ -35,9 +36,13 @@ def _add_train(commands: Subparsers) -> None:
     parser = add_command(commands, "train", _train, _show_training, help, "--data", "--config")
     add_settings(parser)
     parser.add_argument("--samples", action="store_true", help="train on the sample pictures")
+    help = "train this run, which waits to be trained, with its own settings"
+    parser.add_argument("--run", metavar="RUN", help=help)
 
 
 def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    if options.run is not None:
+        return _train_waiting(options, env)
     config = configured(options)
     with progress_bar() as on_progress:
         photos = use_samples(env, on_progress) if options.samples else find_photos(env, on_progress)
@@ -45,6 +50,21 @@ def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     run = store.new_run(env.runs, config, photos, review_of(photos, env).latest())
     logging.info("run %s in %s", run.id, run.path)
     return _go(run, env)
+
+
+def _train_waiting(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
+    """Trains a run that the app or a sweep has made, and that has not begun."""
+    given = [name for name in ("config", "data", "samples") if getattr(options, name)]
+    if given := [*given, *given_settings(options)]:
+        option = given[0].replace("_", "-")
+        raise ConfigError(f"--run trains a run with its own settings; leave out --{option}.")
+    run = store.open_run(env.runs, options.run)
+    control.check_startable(run)
+    if run.has_begun:
+        raise RunError(
+            f"The run {run.id} has begun already; go on with 'python -m trashnet resume {run.id}'."
+        )
+    return _resume(options, env)
 
 
 def _add_resume(commands: Subparsers) -> None:

@@ -36,7 +36,8 @@ def start(run: Run, env: Environment, is_shared: bool = False) -> None:
     clear_stop(run)
     host = platform.node() if is_shared else None
     run.write_status(state="waiting", pid=None, process_started=None, error=None, host=host)
-    process = launch(["resume", str(run.path)], env, run.path / "train.log")
+    command = ["resume"] if run.has_begun else ["train", "--run"]
+    process = launch([*command, str(run.path)], env, run.path / "train.log")
     # Said here, because the process needs seconds to say so itself, and a second press is quicker.
     run.write_status(**process)
 

@@ -131,6 +131,11 @@ class Run:
         files = ("model.tflite", "evaluation.json", "predictions.parquet")
         return self.status().state == "finished" and all((self.path / f).exists() for f in files)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a process has worked on the run, beyond waiting for its turn."""
+        return (self.path / "metrics.jsonl").exists()
+
     def status(self) -> Status:
         """Reads the state; a run whose process is gone reads as `lost`."""
         status = self._stored_status()
