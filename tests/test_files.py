@@ -2,14 +2,29 @@
 
 import json
 import math
+import os
 import stat
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from trashnet.files import digest, read_json, temporary_folder, write_atomically, write_json
+from trashnet.files import (
+    DAY,
+    HOUR,
+    Cache,
+    digest,
+    mark_used,
+    read_json,
+    temporary_folder,
+    unused,
+    write_atomically,
+    write_json,
+)
 from trashnet.progress import parallel, silent
 
 
@@ -116,3 +131,94 @@ def test_parallel_work_passes_errors_on_and_takes_no_items(
 def test_a_digest_names_a_content() -> None:
     assert digest("a") == digest("a") != digest("b")
     assert len(digest("a")) == 12 and json.loads(f'"{digest("a")}"').isalnum()
+
+
+# ---------------------------------------------------------------- what can be computed again
+
+
+TABLE = pd.DataFrame({"file": ["a/1.jpg", "b/2.jpg"], "group": [0, 1]})
+
+
+def test_a_table_is_kept_by_what_it_is_about(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "home" / "cache")
+    assert cache.table("groups", "photos", ["file", "group"]) is None
+    cache.store_table("groups", "photos", TABLE)
+    kept = cache.table("groups", "photos", ["group", "file"])
+    pd.testing.assert_frame_equal(kept, TABLE[["group", "file"]])
+    assert cache.table("groups", "other photos", ["file"]) is None
+    assert cache.table("pairs", "photos", ["file"]) is None
+    (file,) = cache.folder.iterdir()
+    assert file.name == f"groups-{digest('photos')}.parquet"  # what earlier versions look for
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_torn_or_older_table_is_none(tmp_path: Path, share: float) -> None:
+    cache = Cache(tmp_path)
+    cache.store_table("groups", "photos", TABLE)
+    assert cache.table("groups", "photos", ["file", "a later version's column"]) is None
+    (file,) = tmp_path.iterdir()
+    os.truncate(file, int(share * file.stat().st_size))
+    assert cache.table("groups", "photos", ["file"]) is None
+    cache.store_table("groups", "photos", TABLE)
+    assert len(cache.table("groups", "photos", ["file"])) == 2
+
+
+def test_of_makers_at_once_each_reader_gets_a_whole_file(tmp_path: Path) -> None:
+    cache, barrier = Cache(tmp_path / "cache"), threading.Barrier(8)
+
+    def make(i: int) -> pd.DataFrame | None:
+        barrier.wait(timeout=30)
+        cache.store_table("groups", "photos", TABLE.assign(group=i))
+        return cache.table("groups", "photos", ["group"])
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(make, range(8)))
+    assert all(table is not None and table.group.nunique() == 1 for table in seen)
+    assert len(list(cache.folder.iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_raises_to_its_caller(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cache = Cache(tmp_path / "file" / "cache")
+    assert cache.load("embeddings", Path.read_bytes) is None
+    with pytest.raises(OSError):
+        cache.store_table("groups", "photos", TABLE)
+
+
+def used(folder: Path, name: str, days_ago: float, size: int = 0) -> Path:
+    """Writes a file that was used so many days ago."""
+    (folder / name).write_bytes(bytes(size))
+    at = time.time() - days_ago * DAY
+    os.utime(folder / name, (at, at))
+    return folder / name
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.name for path in paths]
+
+
+def test_what_is_long_unused_goes_and_then_the_oldest_beyond_the_bound(tmp_path: Path) -> None:
+    for name, days_ago in {"a": 31, "b": 29, "c": 3, "d": 0.5, "e": 0.01}.items():
+        used(tmp_path, name, days_ago, size=10)
+    assert names(unused(tmp_path.iterdir(), most=9)) == ["a"]
+    assert names(unused(tmp_path.iterdir(), most=3)) == ["b", "a"]
+    assert names(unused(tmp_path.iterdir(), most=0)) == ["e", "d", "c", "b", "a"]
+
+    def size(path: Path) -> int:
+        return path.stat().st_size
+
+    assert names(unused(tmp_path.iterdir(), 25, size)) == ["c", "b", "a"]
+    assert names(unused(tmp_path.iterdir(), 0, size, spared=DAY)) == ["c", "b", "a"]
+    assert names(unused(tmp_path.iterdir(), -1, size, spared=HOUR)) == ["d", "c", "b", "a"]
+    assert unused([], most=0) == []
+
+
+def test_what_is_used_again_is_kept(tmp_path: Path) -> None:
+    old = used(tmp_path, "old", days_ago=40)
+    mark_used(old)
+    assert unused([old], most=1) == []
+    recently = used(tmp_path, "recently", days_ago=0.01)
+    before = recently.stat().st_mtime_ns
+    mark_used(recently)  # the app would take it for a change of the folder
+    assert recently.stat().st_mtime_ns == before
+    mark_used(tmp_path / "gone")

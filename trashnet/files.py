@@ -1,15 +1,28 @@
 """Files on disk: written all at once or not at all, and read whether or not they are whole."""
 
+import contextlib
 import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from zipfile import BadZipFile
+
+import pandas as pd
+
+T = TypeVar("T")
+
+HOUR, DAY = 3_600, 86_400
+"""Seconds."""
+
+_UNUSED = 30 * DAY
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -56,3 +69,76 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 def digest(text: str) -> str:
     """Returns twelve hexadecimal digits that name a content."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# ---------------------------------------------------------------- what can be computed again
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of files that can be computed again, so that it may lack any of them.
+
+    Attributes:
+        folder: Created when the first file is stored.
+    """
+
+    folder: Path
+
+    def load(self, name: str, read: Callable[[Path], T]) -> T | None:
+        """Returns what `read` makes of a file, or None where it is absent, torn or older."""
+        try:
+            return read(self.folder / name)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None
+
+    def store(self, name: str, write: Callable[[Path], Any]) -> None:
+        """Lets `write` fill a file; of several processes at once, the last one's file stays.
+
+        Raises:
+            OSError: The folder cannot be written, or the disk is full.
+        """
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, write)
+
+    def table(self, name: str, content: str, columns: list[str]) -> pd.DataFrame | None:
+        """Returns these columns of the table `store_table` kept for this content, or None."""
+        file = f"{name}-{digest(content)}.parquet"
+        return self.load(file, lambda path: pd.read_parquet(path, columns=columns))
+
+    def store_table(self, name: str, content: str, table: pd.DataFrame) -> None:
+        """Keeps a table, without its index; `content` names what it is about."""
+        file = f"{name}-{digest(content)}.parquet"
+        self.store(file, lambda path: table.to_parquet(path, index=False))
+
+
+def mark_used(path: Path) -> None:
+    """Makes now the time of last use, which is the modification time; once an hour is enough."""
+    with contextlib.suppress(OSError):
+        # Not each time: the app takes another modification time of a folder for a change in it.
+        if time.time() - path.stat().st_mtime > HOUR:
+            os.utime(path)
+
+
+def unused(
+    paths: Iterable[Path],
+    most: float,
+    size: Callable[[Path], float] = lambda path: 1,
+    spared: float = 0,
+) -> list[Path]:
+    """Returns what to remove: not used for 30 days, or the longest unused beyond a bound.
+
+    Args:
+        paths: Files or folders; their modification time is their last use.
+        most: What may be left, in all.
+        size: What each counts for; by default, they are counted.
+        spared: Seconds since the last use in which nothing goes for the bound's sake.
+    """
+    found, total = [], 0.0
+    with contextlib.suppress(OSError):  # one is gone: another process removes them, too
+        for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+            total += size(path)
+            age = time.time() - path.stat().st_mtime
+            if age > _UNUSED or (total > most and age > spared):
+                found.append(path)
+    return found

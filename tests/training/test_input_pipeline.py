@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,61 @@ def test_a_full_disk_is_said(photos: Photos, cache: Path, monkeypatch: pytest.Mo
     with pytest.raises(DataError, match="No space left on device.*free some space"):
         decode_photos(photos, index, SIZE, cache)
     assert pixel_files(cache) == []
+
+
+def decoded_before(cache: Path, name: str, days_ago: float, size: int = 1000) -> str:
+    """Leaves a file of decoded photos, of so many bytes, that was used so many days ago."""
+    cache.mkdir(exist_ok=True)
+    (cache / name).touch()
+    os.truncate(cache / name, size)  # takes no space on the disk
+    at = time.time() - days_ago * 86_400
+    os.utime(cache / name, (at, at))
+    return name
+
+
+def test_decoded_photos_that_are_long_unused_go_when_others_are_made(
+    photos: Photos, cache: Path
+) -> None:
+    decoded_before(cache, "pixels-224-0123456789ab.npy", days_ago=31)
+    decoded_before(cache, ".pixels-224-0123456789ab-x.npy", days_ago=0.1)  # killed
+    kept = {
+        decoded_before(cache, "pixels-160-0123456789ab.npy", days_ago=29),
+        decoded_before(cache, ".pixels-160-0123456789ab-x.npy", days_ago=0.01),  # perhaps at work
+        decoded_before(cache, "pixels-by-class-0123456789ab.npz", days_ago=31),  # no photos
+    }
+    decoded(photos, cache)
+    (new,) = set(pixel_files(cache)) - kept
+    assert new.startswith(f"pixels-{SIZE}-") and kept < set(pixel_files(cache))
+
+
+def test_decoded_photos_that_are_opened_count_as_used(photos: Photos, cache: Path) -> None:
+    decoded(photos, cache)
+    (name,) = pixel_files(cache)
+    at = time.time() - 29 * 86_400
+    os.utime(cache / name, (at, at))
+    decoded(photos, cache)
+    assert time.time() - (cache / name).stat().st_mtime < 60
+
+
+def test_the_longest_unused_go_beyond_two_gigabytes(photos: Photos, cache: Path) -> None:
+    sizes = {300: 900_000_000, 301: 1_000_000_000, 302: 99_000_000, 303: 50_000_000}
+    for days_ago, (size, content) in enumerate(sizes.items(), start=2):
+        decoded_before(cache, f"pixels-{size}-0123456789ab.npy", days_ago, content)
+    decoded_before(cache, "pixels-304-0123456789ab.npy", days_ago=0.5, size=3_000_000)
+    decoded(photos, cache)
+    left = {int(name.split("-")[1]) for name in pixel_files(cache)}
+    assert left == {300, 301, 304, SIZE}
+
+
+def test_a_training_that_reads_removed_photos_goes_on(photos: Photos, cache: Path) -> None:
+    if os.name == "nt":
+        pytest.skip("Windows removes nothing that is open")
+    mapped = decoded(photos, cache)
+    (name,) = pixel_files(cache)
+    decoded_before(cache, name, days_ago=31, size=(cache / name).stat().st_size)
+    decoded(photos, cache, 40)
+    assert name not in pixel_files(cache)
+    np.testing.assert_array_equal(mapped[0], load_photo(photos.root / photos.files[0], SIZE))
 
 
 # ---------------------------------------------------------------- batches

@@ -24,7 +24,6 @@ from trashnet.data.audit_findings import (
 )
 from trashnet.data.embedding_map import place, strangeness
 from trashnet.data.image_io import QUALITIES
-from trashnet.data.index import store_groups
 from trashnet.data.leakage import leak_table, ways_to_split
 from trashnet.data.quality import flags
 from trashnet.data.splits import divide
@@ -90,7 +89,7 @@ def audit(
     group = first_members(group[content.codes])
     pairs = _with_files(pairs, rows.file, content.codes)
     facts = rows[["file", "label"]].assign(group=group, flag=flags(rows))
-    store_groups(facts, scanned, cache_folder)
+    store_table("groups", facts[["file", "group"]], scanned, cache_folder)
     store_table("pairs", pairs, scanned, cache_folder)
     return Audit(facts, pairs)
 

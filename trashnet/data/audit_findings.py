@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trashnet.data.dataset import Photos, trashnet_facts, trashnet_pairs
-from trashnet.files import digest, write_atomically
+from trashnet.files import Cache
 
 SAME_OBJECT = 0.80
 """Cosine similarity from which two photos count as one object; `docs/data.md` says why."""
@@ -38,9 +38,20 @@ _COLUMNS = ["kind", "file", "label", "other", "other_label", "score", "why"]
 
 
 def store_table(name: str, table: pd.DataFrame, scanned: pd.DataFrame, cache_folder: Path) -> None:
-    """Keeps a table of an audit, `pairs` or `places`, for as long as the photos stay the same."""
-    path = _path(name, scanned, cache_folder)
-    write_atomically(path, lambda partial: table.to_parquet(partial, index=False))
+    """Keeps a table of an audit: `groups`, `pairs` or `places` of these very photos."""
+    Cache(cache_folder).store_table(name, _content(scanned), table)
+
+
+def stored_table(
+    name: str, columns: list[str], scanned: pd.DataFrame, cache_folder: Path
+) -> pd.DataFrame | None:
+    """Returns a table of an audit; None before one, or when the photos have changed since."""
+    return Cache(cache_folder).table(name, _content(scanned), columns)
+
+
+def _content(scanned: pd.DataFrame) -> str:
+    # Labels as well: how strange a photo is depends on the class it is filed under.
+    return "".join(scanned.file + scanned.sha256.fillna(""))  # none: it cannot be opened
 
 
 def known_pairs(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd.DataFrame | None:
@@ -49,27 +60,14 @@ def known_pairs(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd
     """
     if photos.is_trashnet:
         return trashnet_pairs()
-    return _read(_path("pairs", scanned, cache_folder), _PAIRS)
+    return stored_table("pairs", _PAIRS, scanned, cache_folder)
 
 
 def known_places(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd.DataFrame | None:
     """Returns each photo's place (file, map_x, map_y) and strangeness; None before an audit."""
     if photos.is_trashnet:
         return trashnet_facts().reset_index()[PLACES]
-    return _read(_path("places", scanned, cache_folder), PLACES)
-
-
-def _path(name: str, scanned: pd.DataFrame, cache_folder: Path) -> Path:
-    # Labels as well: how strange a photo is depends on the class it is filed under.
-    content = "".join(scanned.file + scanned.sha256.fillna(""))
-    return cache_folder / f"{name}-{digest(content)}.parquet"
-
-
-def _read(path: Path, columns: list[str]) -> pd.DataFrame | None:
-    try:
-        return pd.read_parquet(path)[columns]
-    except (OSError, ValueError, KeyError):  # absent, torn or older
-        return None
+    return stored_table("places", PLACES, scanned, cache_folder)
 
 
 # ---------------------------------------------------------------- one table of them all

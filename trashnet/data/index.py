@@ -9,11 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trashnet.config import TrainConfig
+from trashnet.data.audit_findings import stored_table
 from trashnet.data.dataset import Photos, trashnet_facts
 from trashnet.data.review import Decision, Review
 from trashnet.data.scan import scan
 from trashnet.environment import Environment
-from trashnet.files import digest, write_atomically
+from trashnet.files import digest
 from trashnet.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -161,22 +162,8 @@ def known_groups(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> p
         return trashnet_facts().group
     if photos.is_sample:  # every one is drawn anew
         return pd.Series(np.arange(len(scanned)), index=scanned.file)
-    try:
-        return pd.read_parquet(groups_path(scanned, cache_folder)).set_index("file").group
-    except (OSError, ValueError):
-        return None
-
-
-def store_groups(facts: pd.DataFrame, scanned: pd.DataFrame, cache_folder: Path) -> None:
-    """Keeps an audit's groups for as long as the photos stay the same."""
-    path = groups_path(scanned, cache_folder)
-    write_atomically(path, lambda p: facts[["file", "group"]].to_parquet(p, index=False))
-
-
-def groups_path(scanned: pd.DataFrame, cache_folder: Path) -> Path:
-    """Where the groups of these very photos are kept."""
-    content = "".join(scanned.file + scanned.sha256.fillna(""))  # none: it cannot be opened
-    return cache_folder / f"groups-{digest(content)}.parquet"
+    groups = stored_table("groups", ["file", "group"], scanned, cache_folder)
+    return None if groups is None else groups.set_index("file").group
 
 
 def review_of(photos: Photos, env: Environment) -> Review:

@@ -4,7 +4,6 @@ import contextlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import QUALITIES, load_photo
 from trashnet.errors import PhotoError
-from trashnet.files import digest, write_atomically
+from trashnet.files import Cache, digest
 from trashnet.progress import Progress, parallel, silent
 
 PER_CLASS = 1000
@@ -52,17 +51,19 @@ def pixel_statistics(
         on_progress: Told of the photos read.
     """
     readable = scanned[scanned.error.isna()]
-    store = cache_folder / f"pixels-by-class-{digest(''.join(readable.file + readable.sha256))}.npz"
-    try:
-        with np.load(store, allow_pickle=False) as kept:
-            return PixelStatistics(kept["counts"], kept["mean"], kept["colours"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # absent or torn
+    cache = Cache(cache_folder)
+    file = f"pixels-by-class-{digest(''.join(readable.file + readable.sha256))}.npz"
+    found = cache.load(file, _read)
+    if found is None:
         found = _look(photos, readable, on_progress)
-    values = {"counts": found.counts, "mean": found.mean, "colours": found.colours}
-    with contextlib.suppress(OSError):  # a full disk costs the next visit's time, nothing else
-        cache_folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(store, lambda path: np.savez_compressed(path, **values))
+        with contextlib.suppress(OSError):  # a full disk costs the next visit's time, nothing else
+            cache.store(file, lambda path: np.savez_compressed(path, **vars(found)))
     return found
+
+
+def _read(path: Path) -> PixelStatistics:
+    with np.load(path, allow_pickle=False) as kept:
+        return PixelStatistics(kept["counts"], kept["mean"], kept["colours"])
 
 
 def _look(photos: Photos, readable: pd.DataFrame, on_progress: Progress) -> PixelStatistics:

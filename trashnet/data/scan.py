@@ -11,7 +11,7 @@ import pandas as pd
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import QUALITIES, photo_facts
 from trashnet.errors import DataError, PhotoError
-from trashnet.files import digest, write_atomically
+from trashnet.files import Cache
 from trashnet.progress import Progress, parallel, silent
 
 
@@ -26,7 +26,6 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
     Raises:
         DataError: A photo is gone since the folder was opened.
     """
-    cache_file = _scan_file(photos, cache_folder)
     try:
         stats = [os.stat(f"{photos.root}/{file}") for file in photos.files]
     except OSError as error:
@@ -44,7 +43,10 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
         except UnicodeEncodeError as error:
             shown = file.encode(errors="replace").decode()
             raise DataError(f"The name of a photo, {shown}, is not UTF-8; rename it.") from error
-    known = _read_scan(cache_file)
+    cache, root = Cache(cache_folder), str(photos.root)
+    known = cache.table("scan", root, list(_TYPES))
+    if known is None:
+        known = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in _TYPES.items()})
     table = now.merge(known, on=["file", "bytes", "mtime"], how="left")
     todo = np.flatnonzero(table.sha256.isna())
     if len(todo):
@@ -54,8 +56,7 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
         for column, dtype in _FACTS.items():
             values = [row.get(column) for row in rows]
             table.loc[todo, column] = pd.Series(values, index=todo, dtype=dtype)
-        cache_folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(cache_file, lambda path: table.to_parquet(path, index=False))
+        cache.store_table("scan", root, table)
     table.insert(1, "label", table.file.str.split("/").str[0])
     table["error"] = table.error.astype(object).where(table.error.notna(), None)
     return table.fillna({"width": 0, "height": 0}).astype({"width": "int64", "height": "int64"})
@@ -63,11 +64,7 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
 
 def is_scanned(photos: Photos, cache_folder: Path) -> bool:
     """Whether the photos were scanned before, so that another scan is quick."""
-    return _scan_file(photos, cache_folder).exists()
-
-
-def _scan_file(photos: Photos, cache_folder: Path) -> Path:
-    return cache_folder / f"scan-{digest(str(photos.root))}.parquet"
+    return Cache(cache_folder).table("scan", str(photos.root), ["file"]) is not None
 
 
 _FACTS = {
@@ -79,13 +76,7 @@ _FACTS = {
 }
 """What reading a photo tells, and the type it is kept as; sizes are missing where it fails."""
 
-
-def _read_scan(path: Path) -> pd.DataFrame:
-    types = {"file": "str", "bytes": "int64", "mtime": "int64", **_FACTS}
-    try:
-        return pd.read_parquet(path)[list(types)]
-    except (OSError, ValueError, KeyError):  # absent, torn or older: read the photos again
-        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in types.items()})
+_TYPES = {"file": "str", "bytes": "int64", "mtime": "int64", **_FACTS}
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trashnet.data.image_io import thumbnail
 from trashnet.errors import PhotoError
-from trashnet.files import digest, write_atomically
+from trashnet.files import Cache, digest
 from trashnet.progress import parallel, silent
 
 
@@ -23,14 +23,12 @@ def stored_thumbnail(path: Path, size: int, folder: Path) -> bytes:
         OSError: There is no such photo.
         PhotoError: It cannot be read.
     """
-    kept = _place(path, size, folder)
-    with contextlib.suppress(OSError):
-        if content := kept.read_bytes():
-            return content
+    cache, file = Cache(folder), _file(path, size)
+    if content := cache.load(file, Path.read_bytes):
+        return content
     content = thumbnail(path, size)
     with contextlib.suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, lambda partial: partial.write_bytes(content))
+        cache.store(file, lambda partial: partial.write_bytes(content))
     return content
 
 
@@ -49,12 +47,12 @@ def make_thumbnails(paths: Sequence[Path], size: int, folder: Path) -> None:
 
 def _exists(path: Path, size: int, folder: Path) -> bool:
     try:
-        return _place(path, size, folder).exists()
+        return (folder / _file(path, size)).exists()
     except OSError:
         return True  # there is no photo, so nothing to make
 
 
-def _place(path: Path, size: int, folder: Path) -> Path:
+def _file(path: Path, size: int) -> str:
     """Hundreds of folders, because a single one with 40,000 files is slow to work with."""
     name = digest(f"{path} {os.stat(path).st_mtime_ns} {size}")
-    return folder / name[:2] / f"{name[2:]}.jpg"
+    return f"{name[:2]}/{name[2:]}.jpg"

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from trashnet.data.audit import Audit, audit, contents
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import load_photo
-from trashnet.files import write_atomically
+from trashnet.files import Cache
 from trashnet.progress import Progress, silent
+
+_FILE = "embeddings-efficientnet-lite0.parquet"
 
 _IMAGE_SIZE = 224
 
@@ -29,15 +31,16 @@ def embed(
         cache_folder: Where embeddings are kept, by content.
         on_progress: Told of the photos done.
     """
-    store = cache_folder / "embeddings-efficientnet-lite0.parquet"
-    known = _read_embeddings(store)
+    cache = Cache(cache_folder)
+    known = cache.load(_FILE, lambda path: pd.read_parquet(path, columns=["embedding"]))
+    if known is None:
+        known = pd.DataFrame({"embedding": []})
     todo = rows[~rows.sha256.isin(known.index)]
     if len(todo):
         fresh = np.concatenate(list(_run_backbone(photos, todo.file, on_progress)))
         new = pd.DataFrame({"embedding": list(fresh.astype(np.float16))}, index=todo.sha256)
         known = pd.concat([known, new])
-        cache_folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(store, known.to_parquet)
+        cache.store(_FILE, known.to_parquet)
     table = np.stack(known.embedding.reindex(rows.sha256).to_numpy()).astype(np.float32)
     return table / np.linalg.norm(table, axis=1, keepdims=True)
 
@@ -55,13 +58,6 @@ def embed_and_audit(
     """
     embeddings = embed(photos, contents(scanned), cache_folder, on_progress)
     return embeddings, audit(scanned, embeddings, cache_folder, on_progress)
-
-
-def _read_embeddings(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):  # absent or torn: compute them again
-        return pd.DataFrame({"embedding": []})
 
 
 def _run_backbone(

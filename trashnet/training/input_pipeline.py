@@ -1,5 +1,7 @@
 """From the index to batches: photos decoded once, then shuffled and augmented per epoch."""
 
+import contextlib
+import math
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -16,12 +18,15 @@ from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import load_photo
 from trashnet.errors import DataError, PhotoError
-from trashnet.files import digest, write_atomically
+from trashnet.files import DAY, HOUR, Cache, digest, mark_used, unused
 from trashnet.progress import Progress, parallel, silent
 from trashnet.training.augmentation import augment, mix
 
 _READING = 1
 """Counted up when `load_photo` changes what it returns, so that older caches are left alone."""
+
+_MOST = 2_000_000_000
+"""Bytes of decoded photos that are kept; TrashNet's are 380 million at 224 pixels."""
 
 
 def decode_photos(
@@ -40,12 +45,11 @@ def decode_photos(
         DataError: A photo of the index is gone or can no longer be read, or the disk is full.
     """
     contents = "".join(index.sha256) + f"{image_size} {_READING} {pillow_version}"
-    path = cache_folder / f"pixels-{image_size}-{digest(contents)}.npy"
-    shape = (len(index), image_size, image_size, 3)
-    if not _is_whole(path, shape):
-        cache_folder.mkdir(parents=True, exist_ok=True)
-        for left_over in cache_folder.glob(f".{path.stem}-*"):  # by a decoding that was killed
-            left_over.unlink(missing_ok=True)
+    cache, file = Cache(cache_folder), f"pixels-{image_size}-{digest(contents)}.npy"
+    pixels = cache.load(file, _map)
+    if pixels is None:
+        shape = (len(index), image_size, image_size, 3)
+        _make_room(cache_folder, math.prod(shape))
 
         def write(partial: Path) -> None:
             pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
@@ -58,7 +62,7 @@ def decode_photos(
             pixels.flush()
 
         try:
-            write_atomically(path, write)
+            cache.store(file, write)
         except PhotoError as error:
             raise DataError(f"The photos changed since they were listed: {error}") from error
         except OSError as error:
@@ -66,15 +70,26 @@ def decode_photos(
                 f"The decoded photos could not be stored in {cache_folder} ({error.strerror}); "
                 "free some space or set TRASHNET_HOME to a larger disk."
             ) from error
-    return np.load(path, mmap_mode="r")
+        pixels = _map(cache_folder / file)
+    mark_used(cache_folder / file)
+    return pixels
 
 
-def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether the file is there and as long as its header says: a copied cache may be cut short."""
-    try:
-        return np.load(path, mmap_mode="r").shape == shape
-    except (OSError, ValueError, EOFError):
-        return False
+def _map(path: Path) -> NDArray[np.uint8]:
+    return np.load(path, mmap_mode="r")  # refused when shorter than its header says
+
+
+def _make_room(folder: Path, size: int) -> None:
+    """Removes what killed decodings left, and decoded photos that are long unused or too many.
+
+    A training that reads a removed file goes on: the system keeps it until it is closed. That does
+    not hold for another machine, on a disk that both share, so what was opened within a day stays.
+    """
+    killed = unused(folder.glob(".pixels-*"), 0, spared=HOUR)
+    decoded = unused(folder.glob("pixels-*.npy"), _MOST - size, lambda p: p.stat().st_size, DAY)
+    for path in [*killed, *decoded]:
+        with contextlib.suppress(OSError):  # Windows keeps what is open
+            path.unlink()
 
 
 def _reserve(path: Path) -> None:
