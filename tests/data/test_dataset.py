@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +24,7 @@ from trashnet.data.download import fetch_trashnet
 from trashnet.data.scan import scan
 from trashnet.environment import Environment
 from trashnet.errors import DataError
+from trashnet.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 TRASHNET = {
@@ -313,6 +315,104 @@ def test_two_processes_may_extract_at_once(env: Environment, folder: Path, tmp_p
     both = [child(COUNTED, env.home, bundle) for _ in range(2)]
     assert [process.communicate(timeout=60) for process in both] == [("324\n", "")] * 2
     assert len([p for p in env.photos.iterdir() if p.is_dir()]) == 1
+
+
+# ---------------------------------------------------------------- extracted before
+
+
+def extracted(env: Environment, bundle: Path) -> Path:
+    """Touches the zip and returns the folder that it is extracted to now."""
+    stamp = bundle.stat().st_mtime + 10
+    os.utime(bundle, (stamp, stamp))
+    return find_photos(with_data(env, bundle)).root
+
+
+def last_used(path: Path, days_ago: float) -> Path:
+    at = time.time() - days_ago * 86_400
+    os.utime(path, (at, at))
+    return path
+
+
+def folders(env: Environment) -> set[Path]:
+    return {path for path in env.photos.iterdir() if path.is_dir()}
+
+
+def run_on(env: Environment, root: Path, state: str) -> Path:
+    """Leaves a run's directory, as far as the photos are concerned."""
+    run = env.runs / f"cnn-{state}"
+    run.mkdir(parents=True)
+    write_json(run / "config.json", {"data": {"root": str(root)}})
+    write_json(run / "status.json", {"state": state})
+    return run
+
+
+def test_of_a_zip_that_changes_the_last_two_extractions_are_kept(
+    env: Environment, folder: Path, tmp_path: Path
+) -> None:
+    bundle, other = (zip_of(folder, tmp_path / name) for name in ("photos.zip", "photos-2.zip"))
+    beside = last_used(extracted(env, other), days_ago=29)
+    first = last_used(extracted(env, bundle), days_ago=3)
+    second = last_used(extracted(env, bundle), days_ago=2)
+    assert folders(env) == {beside, first, second}
+    third = extracted(env, bundle)
+    assert folders(env) == {beside, second, third}
+    assert len(list(second.rglob("*.png"))) == len(list(third.rglob("*.png"))) == 24
+
+
+def test_an_extraction_that_is_opened_counts_as_used(
+    env: Environment, folder: Path, tmp_path: Path
+) -> None:
+    bundle = zip_of(folder, tmp_path / "photos.zip")
+    opened_again = last_used(extracted(env, bundle), days_ago=40)
+    find_photos(with_data(env, bundle))
+    assert time.time() - opened_again.stat().st_mtime < 60
+
+
+def test_only_extractions_are_removed_for_being_unused(
+    env: Environment, folder: Path, tmp_path: Path
+) -> None:
+    bundle, other = (zip_of(folder, tmp_path / name) for name in ("mine.zip", "photos.zip"))
+    old = last_used(extracted(env, bundle), days_ago=31)
+    elsewhere = Path(shutil.copytree(old, tmp_path / "elsewhere"))
+    kept = {env.photos / name for name in ("trashnet", "samples", "mine", "mine-0123456789abc")}
+    for path in kept:
+        last_used(Path(shutil.copytree(old, path)), days_ago=400)
+    (link := env.photos / "link-0123456789ab").symlink_to(last_used(elsewhere, days_ago=400))
+    new = extracted(env, other)
+    assert folders(env) == kept | {link, new}
+    assert len(list(elsewhere.rglob("*.png"))) == 24
+
+
+@pytest.mark.parametrize("state", ["waiting", "running", "stopped", "failed", "lost", "torn"])
+def test_what_an_unfinished_run_was_made_from_is_kept(
+    env: Environment, folder: Path, tmp_path: Path, state: str
+) -> None:
+    bundle = zip_of(folder, tmp_path / "photos.zip")
+    needed = last_used(extracted(env, bundle), days_ago=50)
+    run = run_on(env, needed, state)
+    if state == "torn":
+        (run / "status.json").write_text('{"state"')
+    (env.runs / "torn").mkdir()
+    (env.runs / "torn" / "config.json").write_text("[]")
+    second = last_used(extracted(env, bundle), days_ago=2)
+    assert {needed, second} <= folders(env)
+    write_json(run / "status.json", {"state": "finished"})
+    third = extracted(env, bundle)
+    assert folders(env) == {second, third}
+
+
+def test_an_extraction_that_cannot_be_removed_costs_only_space(
+    env: Environment, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = zip_of(folder, tmp_path / "photos.zip")
+    old = last_used(extracted(env, bundle), days_ago=31)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("trashnet.data.dataset.remove_extraction", refuse)
+    new = extracted(env, bundle)
+    assert folders(env) == {old, new}
 
 
 # ---------------------------------------------------------------- fetch

@@ -1,6 +1,8 @@
 """A data set on this disk: found, opened, extracted."""
 
+import contextlib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +15,7 @@ from trashnet.data.archive import extract_pictures, is_picture_name, is_visible
 from trashnet.data.synthetic import SAMPLE_CLASSES, is_sample_folder, write_samples
 from trashnet.environment import PACKAGE, Environment
 from trashnet.errors import DataError
-from trashnet.files import digest, temporary_folder
+from trashnet.files import digest, mark_used, read_json, temporary_folder, unused
 from trashnet.progress import Progress, silent
 
 _ASSETS = PACKAGE / "assets"
@@ -103,7 +105,11 @@ def _open_source(path: Path, env: Environment, on_progress: Progress) -> Photos:
     stamp = f"{path}{path.stat().st_size}{path.stat().st_mtime_ns}"
     target = env.photos / f"{path.stem}-{digest(stamp)}"
     if not target.is_dir():
+        for old in old_extractions(env):
+            with contextlib.suppress(OSError):  # it costs only space
+                remove_extraction(old)
         extract_photos(path, target, on_progress)
+    mark_used(target)
     return open_folder(target, path.stem, "zip")
 
 
@@ -197,3 +203,48 @@ def extract_photos(
             if expect_trashnet and not photos.is_trashnet:
                 raise DataError(f"{archive} is not TrashNet's 2,527 photos; fetch it again.")
             os.replace(photos.root, target)
+
+
+# ---------------------------------------------------------------- extracted before
+
+
+def extractions(env: Environment) -> dict[str, list[Path]]:
+    """Returns the folders of extracted zips by the zip's name; a changed zip is another folder."""
+    found: dict[str, list[Path]] = {}
+    for path in env.photos.glob("*"):
+        match = re.fullmatch(r"(.+)-[0-9a-f]{12}", path.name)
+        if match and path.is_dir() and not path.is_symlink():
+            found.setdefault(match[1], []).append(path)
+    return found
+
+
+def old_extractions(env: Environment) -> list[Path]:
+    """Returns the extracted zips to remove: all but the last used of each name, and the unused.
+
+    What a run that is not finished was made from is not among them: it would be lost to the run.
+    """
+    needed = _needed_folders(env.runs)
+    old = [path for folders in extractions(env).values() for path in unused(folders, most=1)]
+    return [path for path in old if path.name not in needed]
+
+
+def remove_extraction(path: Path) -> None:
+    """Removes an extracted zip; what an interruption leaves of it is never taken for the whole.
+
+    Raises:
+        OSError: It is gone already, or may not be removed.
+    """
+    with FileLock(path.parent / f".{path.name}.lock"), temporary_folder(path) as leaving:
+        os.replace(path, leaving / path.name)
+
+
+def _needed_folders(runs: Path) -> set[str]:
+    """The names of all folders on the paths to the photos of runs that are not finished."""
+    names: set[str] = set()
+    for file in runs.glob("*/config.json"):
+        status = read_json(file.with_name("status.json"))
+        if isinstance(status, dict) and status.get("state") == "finished":
+            continue
+        with contextlib.suppress(TypeError, KeyError):  # torn: no run can go on from it
+            names.update(Path(read_json(file)["data"]["root"]).parts)
+    return names
