@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trashnet.cli import dataset, hub, models, training
+from trashnet.cli import cache, dataset, hub, models, training
 from trashnet.cli.output import show_json
 from trashnet.environment import absolute, environment, quiet_tensorflow
 from trashnet.errors import EXIT_MISTAKE, TrashnetError
@@ -72,6 +72,6 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m trashnet", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for topic in (dataset, training, models, hub):
+    for topic in (dataset, training, models, hub, cache):
         topic.register(commands)
     return parser
