@@ -1,7 +1,7 @@
 """Settings: what is refused, how it is said, and where things live."""
 
-import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from trashnet import environment as environment_module
-from trashnet.config import MODELS, RECIPES, TrainConfig
+from trashnet.config import MODELS, RECIPES, SETTINGS, TrainConfig
 from trashnet.environment import Environment, environment
 from trashnet.errors import ConfigError
-
-SETTINGS = [f.name for f in dataclasses.fields(TrainConfig)]
 
 
 def test_the_defaults_are_the_promised_recipe() -> None:
@@ -173,6 +170,17 @@ def test_frozen_features_augment_nothing() -> None:
     assert not recipe.horizontal_flip and not recipe.vertical_flip and recipe.epochs == 0
 
 
+def test_changed_settings_are_checked_anew() -> None:
+    recipe = TrainConfig.recipe("cnn")
+    changed = recipe.replace(epochs=3, rotation=5)
+    assert changed.to_dict() == recipe.to_dict() | {"epochs": 3, "rotation": 5.0}
+    assert recipe == TrainConfig.recipe("cnn")
+    with pytest.raises(ConfigError, match="epochs is 0; cnn needs at least 1."):
+        recipe.replace(epochs=0)
+    with pytest.raises(ConfigError, match="Unknown setting 'epoch'"):
+        recipe.replace(epoch=3)
+
+
 def test_there_is_no_recipe_for_an_unknown_network() -> None:
     with pytest.raises(ConfigError, match="model is 'resnet9000'; it must be one of cnn_baseline"):
         TrainConfig.recipe("resnet9000")
@@ -224,10 +232,10 @@ def test_a_configuration_from_before_the_newer_settings_means_what_it_meant(
 
 
 def test_every_setting_says_what_it_is() -> None:
-    for f in dataclasses.fields(TrainConfig):
-        assert f.metadata["help"], f.name
-        if f.type in (int, float):  # forms and the command line show the range
-            assert f.metadata["min"] <= f.default <= f.metadata["max"], f.name
+    for name, setting in SETTINGS.items():
+        assert setting.help, name
+        if setting.type in (int, float):  # forms and the command line show the range
+            assert setting.minimum <= setting.default <= setting.maximum, name
 
 
 def test_whole_numbers_are_good_for_decimals() -> None:
@@ -332,7 +340,7 @@ def test_a_home_that_cannot_be_made_is_said(
 
 def test_a_home_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     # Made up, because an administrator may write everywhere.
-    monkeypatch.setattr(environment_module.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(ConfigError, match="cannot be written; set TRASHNET_HOME"):
         environment()
 

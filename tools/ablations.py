@@ -5,7 +5,6 @@ python -m tools.ablations --write    # docs/ablations.json and the table in docs
 """
 
 import argparse
-import dataclasses
 import json
 import shlex
 import subprocess
@@ -27,8 +26,8 @@ RESULTS = ROOT / "docs" / "ablations.json"
 PAGE = ROOT / "docs" / "method.md"
 BEGIN, END = "<!-- ablations: begin -->", "<!-- ablations: end -->"
 
-BASE = dataclasses.replace(
-    TrainConfig.recipe("cnn"), epochs=50, image_size=96, mirrored_views=False, tracking="off"
+BASE = TrainConfig.recipe("cnn").replace(
+    epochs=50, image_size=96, mirrored_views=False, tracking="off"
 )
 """One view, so that a network that never saw a mirrored photo is not asked about one."""
 
@@ -59,7 +58,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
 
 def configuration(changes: dict[str, Any]) -> TrainConfig:
     """Returns the settings of a row."""
-    return dataclasses.replace(BASE, **changes)
+    return BASE.replace(**changes)
 
 
 def run_of(config: TrainConfig, runs: list[Run]) -> Run | None:
@@ -70,7 +69,7 @@ def run_of(config: TrainConfig, runs: list[Run]) -> Run | None:
     for run in runs:
         if not run.is_finished:
             continue
-        if dataclasses.replace(run.train_config, tracking="off", folds=1) == config:
+        if run.train_config.replace(tracking="off", folds=1) == config:
             return run
     return None
 

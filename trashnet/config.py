@@ -1,12 +1,15 @@
 """Training settings: every network's recipe, and what a run is configured with."""
 
-import dataclasses
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trashnet.errors import ConfigError
+
+Model = Literal["cnn_baseline", "cnn", "frozen_features", "efficientnet_lite0", "efficientnetv2_b0"]
 
 Split = Literal["object", "random", "authors"]
 
@@ -35,7 +38,7 @@ _STRONG: dict[str, Any] = {
 
 _FINE_TUNING = _STRONG | {"epochs": 10, "learning_rate": 2e-4}
 
-RECIPES: dict[str, dict[str, Any]] = {
+RECIPES: dict[Model, dict[str, Any]] = {
     "cnn_baseline": {},
     "cnn": _STRONG
     | {"optimizer": "muon", "learning_rate": 0.002, "weight_decay": 0.1, "mirrored_views": True}
@@ -45,9 +48,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "efficientnet_lite0": _FINE_TUNING,
     "efficientnetv2_b0": _FINE_TUNING,
 }
-"""The settings in which each network's own recipe differs from the promised one."""
+"""The settings in which each network's own recipe differs from the defaults."""
 
-MODELS = tuple(RECIPES)
+MODELS = get_args(Model)
 """Names `trashnet.training.networks.build_model` knows."""
 
 FROM_SCRATCH = ("cnn_baseline", "cnn")
@@ -64,24 +67,25 @@ TRAIN_SHARE = 0.7
 
 
 def _setting(default: Any, help: str, minimum: float | None = None, maximum: float | None = None):
-    return field(default=default, metadata={"help": help, "min": minimum, "max": maximum})
+    return Field(default, description=help, ge=minimum, le=maximum)
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides what a training run does; the defaults are the promised recipe.
+class TrainConfig(BaseModel):
+    """Everything that decides what a training run does; the defaults are the TrashNet recipe.
 
     Raises:
         ConfigError: A value is of the wrong type or out of range; the sentence names the
             setting, what was received and what is allowed.
     """
 
-    model: str = _setting("cnn_baseline", "network to train")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    model: Model = _setting("cnn_baseline", "network to train")
     epochs: int = _setting(50, "passes over the training photos", 0, 1000)
     image_size: int = _setting(224, "side of the square input, in pixels", 32, 512)
     batch_size: int = _setting(32, "photos per optimisation step", 1, 512)
-    learning_rate: float = _setting(0.001, "learning rate, of a cosine the highest", 1e-7, 1.0)
-    optimizer: Optimizer = _setting("adam", "what makes steps of gradients; muon is for cnn")
+    learning_rate: float = _setting(0.001, "learning rate (peak of the cosine schedule)", 1e-7, 1.0)
+    optimizer: Optimizer = _setting("adam", "optimizer; muon works only with cnn")
     weight_decay: float = _setting(
         0.0, "share a step of rate 1 would take of every weight, by muon of kernels only", 0.0, 1.0
     )
@@ -101,7 +105,7 @@ class TrainConfig:
     seed: int = _setting(0, "decides the split, the initial weights and every epoch", 0, 2**31 - 1)
     split: Split = _setting("object", "how photos are divided into train, validation and test")
     fold: int = _setting(0, "which fifth of the photos is the test set", 0, 4)
-    folds: int = _setting(1, "1, or 5: train every fold and answer each photo out of fold", 1, 5)
+    folds: int = _setting(1, "1, or 5: train every fold and predict each photo out of fold", 1, 5)
     exclude_conflicts: bool = _setting(True, "leave out photos that are filed under two labels")
     horizontal_flip: bool = _setting(True, "mirror half of the training photos")
     vertical_flip: bool = _setting(False, "turn half of the training photos upside down")
@@ -122,18 +126,19 @@ class TrainConfig:
     mirrored_views: bool = _setting(
         False, "once trained, answer with the mean over the photo and its three mirror images"
     )
-    class_weights: bool = _setting(True, "weigh rare classes up in the loss")
+    class_weights: bool = _setting(True, "weight the loss by inverse class frequency")
     tracking: Tracking = _setting("auto", "Weights & Biases: auto, online, offline or off")
 
-    def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            _check(f, value)
-            if f.type is float:  # JSON writes 1.0 as 1
-                object.__setattr__(self, f.name, float(value))
-        self._check_together()
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check_each(cls, values: Any, check: Callable[[Any], Self]) -> Self:
+        try:
+            return check(values)
+        except ValidationError as error:
+            raise ConfigError(_sentence(error)) from None
 
-    def _check_together(self) -> None:
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
         if self.folds not in (1, 5):
             raise ConfigError(f"folds is {self.folds}; it must be 1 or 5.")
         if self.folds > 1 and self.fold:
@@ -154,9 +159,10 @@ class TrainConfig:
             raise ConfigError(
                 f"{self.model} does not end in a mean over the photo; mirrored_views must be off."
             )
+        return self
 
     @classmethod
-    def recipe(cls, model: str) -> "TrainConfig":
+    def recipe(cls, model: str) -> Self:
         """Returns the settings a network is best trained with.
 
         Raises:
@@ -165,32 +171,26 @@ class TrainConfig:
         return cls(model=model, **RECIPES.get(model, {}))
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """Builds a configuration from JSON values; settings that are left out keep their default.
 
         Raises:
             ConfigError: An unknown setting, or a value that is not allowed.
         """
-        known = [f.name for f in dataclasses.fields(cls)]
-        for name in values:
-            if name not in known:
-                raise ConfigError(f"Unknown setting {name!r}; the settings are {', '.join(known)}.")
-        return cls(**values)
+        return cls.model_validate(values)
 
     @classmethod
-    def from_file(cls, path: Path) -> "TrainConfig":
+    def from_file(cls, path: Path) -> Self:
         """Reads a JSON file of settings, or the `config.json` of a run."""
-        try:
-            values = json.loads(Path(path).read_text())
-        except FileNotFoundError as error:
-            raise ConfigError(f"There is no configuration file {path}.") from error
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path} is not a readable JSON file: {error}.") from error
-        if isinstance(values, dict):
-            values = values.get("train_config", values)
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path} must hold a JSON object of settings.")
-        return cls.from_dict(values)
+        return cls.from_dict(read_settings(path))
+
+    def replace(self, **changes: Any) -> Self:
+        """Returns the settings with some of them changed.
+
+        Raises:
+            ConfigError: An unknown setting, or a value that is not allowed.
+        """
+        return self.from_dict(self.to_dict() | changes)
 
     @property
     def total_epochs(self) -> int:
@@ -199,12 +199,62 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""
-        return dataclasses.asdict(self)
+        return self.model_dump()
 
 
-def choices(f: dataclasses.Field) -> tuple[str, ...]:
-    """Returns the values a setting may take, or an empty tuple if it is no choice."""
-    return MODELS if f.name == "model" else get_args(f.type)
+class Setting(NamedTuple):
+    """A setting as forms and the command line offer it.
+
+    Attributes:
+        name: Of the field.
+        type: Of the value.
+        default: Its value in the TrashNet recipe.
+        help: What it is, in a few words.
+        minimum: The lowest value of a number, else None.
+        maximum: The highest value of a number, else None.
+        choices: The values it may have, empty if it is no choice.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...]
+
+
+def _described(name: str) -> Setting:
+    f = TrainConfig.model_fields[name]
+    low, high = (
+        next((getattr(limit, end) for limit in f.metadata if hasattr(limit, end)), None)
+        for end in ("ge", "le")
+    )
+    help = f.description or ""
+    return Setting(name, f.annotation, f.default, help, low, high, get_args(f.annotation))
+
+
+SETTINGS = {name: _described(name) for name in TrainConfig.model_fields}
+"""Every setting by its name, in the order of the fields."""
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Returns the settings in a JSON file, or those in the `config.json` of a run.
+
+    Raises:
+        ConfigError: There is no such file, or it holds no JSON object.
+    """
+    try:
+        values = json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no configuration file {path}.") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is not a readable JSON file: {error}.") from error
+    if isinstance(values, dict):
+        values = values.get("train_config", values)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold a JSON object of settings.")
+    return values
 
 
 def option(name: str, value: Any) -> str:
@@ -215,15 +265,19 @@ def option(name: str, value: Any) -> str:
     return f"--{words} {value}"
 
 
-def _check(f: dataclasses.Field, value: Any) -> None:
-    name, allowed = f.name, choices(f)
-    if allowed:
-        if value not in allowed:
-            raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}.")
-        return
-    types = (int, float) if f.type is float else (f.type,)
-    if type(value) not in types:
-        raise ConfigError(f"{name} is {value!r}; it must be of type {f.type.__name__}.")
-    low, high = f.metadata["min"], f.metadata["max"]
-    if low is not None and not low <= value <= high:
-        raise ConfigError(f"{name} is {value}; it must be between {low} and {high}.")
+def _sentence(error: ValidationError) -> str:
+    """Names the first setting that is wrong, what was received and what is allowed."""
+    mistake = error.errors(include_url=False)[0]
+    if not mistake["loc"]:
+        return "Settings must be a JSON object."
+    name, value = mistake["loc"][0], mistake["input"]
+    if name not in SETTINGS:
+        return f"Unknown setting {name!r}; the settings are {', '.join(SETTINGS)}."
+    setting = SETTINGS[name]
+    if setting.choices:
+        allowed = f"one of {', '.join(setting.choices)}"
+    elif mistake["type"] in ("greater_than_equal", "less_than_equal"):
+        allowed = f"between {setting.minimum} and {setting.maximum}"
+    else:
+        allowed = f"of type {setting.type.__name__}"
+    return f"{name} is {value!r}; it must be {allowed}."

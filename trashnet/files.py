@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import reprlib
 import shutil
 import tempfile
 import time
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import pandas as pd
+from pydantic import ValidationError
 
 T = TypeVar("T")
 
@@ -50,6 +52,18 @@ def read_json(path: Path) -> Any | None:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def mistake(error: ValidationError, file: str) -> str:
+    """Returns the first thing that is wrong in a file: the field, what is there, what should be."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    if not field:
+        return f"{file} is missing or torn"
+    if first["type"] == "missing":
+        return f"{field} is missing in {file}"
+    allowed = first["msg"].replace("Input", "it").replace("'", "")
+    return f"{field} is {reprlib.repr(first['input'])} in {file}; {allowed}"
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The table of what each part of the recipe is worth comes from runs, by a command."""
 
-import dataclasses
 import json
 import shlex
 import shutil
@@ -30,7 +29,7 @@ def run(env: Environment, sample_photos: Photos, monkeypatch: pytest.MonkeyPatch
         ablations, "VARIATIONS", {"as it is": {}, "no class weights": CHANGED | {"epochs": 1}}
     )
     monkeypatch.setattr(ablations, "environment", lambda: env)
-    run = new_run(env.runs, dataclasses.replace(TINY, **CHANGED), sample_photos)
+    run = new_run(env.runs, TINY.replace(**CHANGED), sample_photos)
     train_and_evaluate(run, env)
     return run
 

@@ -1,6 +1,5 @@
 """The preview: training's own pixels, from a process that many share and that may die."""
 
-import dataclasses
 import io
 import json
 import os
@@ -87,7 +86,7 @@ def test_a_transformation_alone_is_what_it_is_among_others() -> None:
     both = TrainConfig(rotation=30, brightness=0.3, horizontal_flip=False, image_size=SIZE)
     split = alone(both)
     assert list(split) == ["rotation", "brightness"]
-    assert split["rotation"] == dataclasses.replace(both, brightness=0)
+    assert split["rotation"] == both.replace(brightness=0)
     recipe = alone(TrainConfig.recipe("efficientnet_lite0"))
     assert list(recipe) == list(AUGMENTATION)
     for name, config in recipe.items():

@@ -359,7 +359,7 @@ def test_a_fold_is_the_run_with_other_test_photos(folded: Run, env: Environment)
         make_fold(folded, fold)
     assert [fold.train_config.fold for fold in folded.folds] == [0, 1, 2, 3, 4]
     fold = folded.folds[3]
-    expected = dataclasses.replace(folded.train_config, fold=3, folds=1, tracking="off")
+    expected = folded.train_config.replace(fold=3, folds=1, tracking="off")
     assert fold.train_config == expected
     changed = {"train_config": folded.config["train_config"]}
     assert fold.config | changed == folded.config

@@ -1,6 +1,5 @@
 """What the tests of a training share: a home, a run that nobody interrupted, ways to interrupt."""
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 @pytest.fixture
 def make_run(home: Environment, sample_photos: Photos) -> Callable[..., Run]:
     def make(**settings: object) -> Run:
-        return store.new_run(home.runs, dataclasses.replace(CONFIG, **settings), sample_photos)
+        return store.new_run(home.runs, CONFIG.replace(**settings), sample_photos)
 
     return make
 

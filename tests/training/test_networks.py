@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from trashnet.config import FROM_SCRATCH, MODELS, TrainConfig, choices
+from trashnet.config import FROM_SCRATCH, MODELS, SETTINGS, TrainConfig
 from trashnet.errors import ConfigError
 from trashnet.training.efficientnet_lite import efficientnet_lite0_backbone
 from trashnet.training.networks import (
@@ -76,7 +76,7 @@ def changed_by_a_step(model: keras.Model) -> tuple[set[str], set[str]]:
     return changed, set(before) - changed
 
 
-SMALLEST = TrainConfig.__dataclass_fields__["image_size"].metadata["min"]
+SMALLEST = SETTINGS["image_size"].minimum
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_the_smallest_photos_are_enough() -> None:
 
 
 def test_every_network_may_be_chosen() -> None:
-    assert choices(TrainConfig.__dataclass_fields__["model"]) == MODELS
+    assert SETTINGS["model"].choices == MODELS
 
 
 def test_an_unknown_model_is_said() -> None:

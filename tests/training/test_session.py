@@ -1,6 +1,5 @@
 """A training can be stopped at any moment and goes on as if it had not been."""
 
-import dataclasses
 import json
 import os
 import platform
@@ -176,7 +175,7 @@ def test_a_run_that_ended_after_its_evaluation_is_not_trained_again(
 # ---------------------------------------------------------------- folds
 
 
-FOLDED = dataclasses.replace(CONFIG, epochs=2, folds=5)
+FOLDED = CONFIG.replace(epochs=2, folds=5)
 
 
 @dataclass
@@ -211,7 +210,7 @@ def folded(home: Environment, sample_photos: Photos) -> Folded:
 @pytest.fixture(scope="module")
 def alone(home: Environment, sample_photos: Photos) -> Run:
     """The third fold as a run of its own, which nobody interrupted."""
-    config = dataclasses.replace(FOLDED, folds=1, fold=2)
+    config = FOLDED.replace(folds=1, fold=2)
     run = store.new_run(home.runs, config, sample_photos)
     train_and_evaluate(run, home)
     return run

@@ -1,6 +1,5 @@
 """A training fills its run directory, and says what keeps it from doing so."""
 
-import dataclasses
 import json
 import re
 import shutil
@@ -156,7 +155,7 @@ def test_a_run_learns_what_can_be_learned(env: Environment, tmp_path: Path) -> N
     """Six plain colours, never quite the same: photos, labels and answers belong together."""
     colours = ("red", "lime", "blue", "yellow", "white", "black")
     photos = coloured(tmp_path / "colours", colours)
-    config = dataclasses.replace(CONFIG, epochs=8, batch_size=8, learning_rate=0.002)
+    config = CONFIG.replace(epochs=8, batch_size=8, learning_rate=0.002)
     run = store.new_run(env.runs, config, photos)
     train_and_evaluate(run, env)
     assert run.evaluation()["splits"]["test"]["accuracy"] == 1
@@ -373,7 +372,7 @@ def test_photos_that_go_before_they_are_decoded_are_said(env: Environment, copie
 
 
 def test_photos_that_go_after_decoding_are_not_missed(env: Environment, copied: Photos) -> None:
-    config = dataclasses.replace(CONFIG, epochs=1)
+    config = CONFIG.replace(epochs=1)
     run = store.new_run(env.runs, config, copied)
     train_and_evaluate(run, env, at("Training", 1, lambda: shutil.rmtree(copied.root)))
     assert run.is_finished

@@ -2,12 +2,11 @@
 
 import argparse
 import contextlib
-import dataclasses
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trashnet.config import TrainConfig, choices
+from trashnet.config import SETTINGS, TrainConfig
 from trashnet.environment import quiet_ray
 from trashnet.errors import ConfigError
 
@@ -66,22 +65,21 @@ def add_shared(parser: argparse.ArgumentParser, *names: str) -> None:
 
 def add_settings(
     parser: argparse.ArgumentParser,
-    names: Collection[str] | None = None,
+    names: Iterable[str] = tuple(SETTINGS),
     with_defaults: bool = False,
 ) -> None:
     """Makes an option of every setting, or of some; refusing values is left to `TrainConfig`."""
-    for f in dataclasses.fields(TrainConfig):
-        if names is not None and f.name not in names:
-            continue
-        how: dict[str, Any] = {"type": f.type} if f.type in (int, float) else {}
-        if f.type is bool:
+    for name in names:
+        setting = SETTINGS[name]
+        how: dict[str, Any] = {"type": setting.type} if setting.type in (int, float) else {}
+        if setting.type is bool:
             how = {"action": argparse.BooleanOptionalAction}
-        elif allowed := choices(f):
-            how = {"metavar": "|".join(allowed)}
+        elif setting.choices:
+            how = {"metavar": "|".join(setting.choices)}
         parser.add_argument(
-            f"--{f.name.replace('_', '-')}",
-            default=f.default if with_defaults else None,
-            help=f"{f.metadata['help']} (default: {f.default})".replace("%", "%%"),
+            f"--{name.replace('_', '-')}",
+            default=setting.default if with_defaults else None,
+            help=f"{setting.help} (default: {setting.default})".replace("%", "%%"),
             **how,
         )
 
@@ -95,14 +93,14 @@ def configured(options: argparse.Namespace) -> TrainConfig:
     base = (
         TrainConfig.from_file(Path(options.config))
         if options.config
-        else TrainConfig.recipe(options.model or TrainConfig.model)
+        else TrainConfig.recipe(options.model or SETTINGS["model"].default)
     )
-    return TrainConfig.from_dict(base.to_dict() | given_settings(options))
+    return base.replace(**given_settings(options))
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Returns the settings that were given as options."""
-    values = {f.name: getattr(options, f.name) for f in dataclasses.fields(TrainConfig)}
+    values = {name: getattr(options, name) for name in SETTINGS}
     return {name: value for name, value in values.items() if value is not None}
 
 

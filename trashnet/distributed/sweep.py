@@ -17,23 +17,23 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import ray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from trashnet.config import TrainConfig
+from trashnet.config import SETTINGS, TrainConfig, read_settings
 from trashnet.data.dataset import Photos
 from trashnet.data.review import Decision
 from trashnet.distributed.classify import connect
 from trashnet.environment import Environment
 from trashnet.errors import ConfigError, RunError
-from trashnet.files import read_json, write_json
+from trashnet.files import mistake, read_json, write_json
 from trashnet.progress import Progress, silent
 from trashnet.runs.control import STOP_GRACE, check_startable, end_if_overdue, start, stop
 from trashnet.runs.run import Run
@@ -58,8 +58,7 @@ _LOOK = 0.5
 """Seconds between two looks at what a training has written."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(BaseModel):
     """What to search.
 
     Attributes:
@@ -70,11 +69,21 @@ class Plan:
         grace: Epochs every trial gets.
     """
 
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
     config: TrainConfig
     search: dict[str, tuple[str, list[Any]]]
-    samples: int = 8
-    metric: str = "val_accuracy"
-    grace: int = 1
+    samples: int = Field(8, ge=1, le=10_000)
+    metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    grace: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _check_grace(self) -> Self:
+        if self.grace > max(1, self.epochs):
+            raise ConfigError(
+                f"grace is {self.grace}; it must be from 1 to the {self.epochs} epochs."
+            )
+        return self
 
     @property
     def trials(self) -> int:
@@ -85,8 +94,12 @@ class Plan:
     @property
     def epochs(self) -> int:
         """The most epochs a trial may have."""
-        kind, values = self.search.get("epochs", ("choice", [self.config.epochs]))
-        return max(values) - (kind == "randint")  # Python's range: without the last
+        return _most_epochs(self.config, self.search)
+
+
+def _most_epochs(config: TrainConfig, search: dict[str, tuple[str, list[Any]]]) -> int:
+    kind, values = search.get("epochs", ("choice", [config.epochs]))
+    return max(values) - (kind == "randint")  # Python's range: without the last
 
 
 def read_plan(path: Path) -> Plan:
@@ -95,32 +108,21 @@ def read_plan(path: Path) -> Plan:
     Raises:
         ConfigError: It is none, or a setting or value is not allowed; the sentence says which.
     """
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise ConfigError(f"There is no file {path}.") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not a readable JSON file: {error}.") from error
-    if not isinstance(values, dict) or not isinstance(values.get("search"), dict):
+    values = read_settings(path)
+    search = values.pop("search", None)
+    if not isinstance(search, dict):
         raise ConfigError(f'{path} must hold a JSON object of settings with one named "search".')
-    search = values.pop("search")
     if not search:
         raise ConfigError(f"search in {path} is empty; name a setting to search.")
-    samples, metric = values.pop("samples", 8), values.pop("metric", "val_accuracy")
-    grace = values.pop("grace", None)
-    if type(samples) is not int or not 1 <= samples <= 10_000:
-        raise ConfigError(f"samples is {samples!r}; it must be a number from 1 to 10000.")
-    if metric not in list(_METRICS):
-        raise ConfigError(f"metric is {metric!r}; it must be {' or '.join(_METRICS)}.")
-    model = values.get("model", TrainConfig.model)
-    base = TrainConfig.recipe(model).to_dict() if isinstance(model, str) else {}
-    config = TrainConfig.from_dict(base | values)
+    how = {name: values.pop(name) for name in ("samples", "metric", "grace") if name in values}
+    config = TrainConfig.recipe(str(values.get("model", SETTINGS["model"].default)))
+    config = config.replace(**values)
     spaces = {name: _space(config, name, space) for name, space in search.items()}
-    plan = Plan(config, spaces, samples, metric)
-    grace = max(1, plan.epochs // 5) if grace is None else grace
-    if type(grace) is not int or not 1 <= grace <= max(1, plan.epochs):
-        raise ConfigError(f"grace is {grace!r}; it must be from 1 to the {plan.epochs} epochs.")
-    return Plan(config, spaces, samples, metric, grace)
+    grace = max(1, _most_epochs(config, spaces) // 5)
+    try:
+        return Plan(**{"config": config, "search": spaces, "grace": grace} | how)
+    except ValidationError as error:
+        raise ConfigError(f"{mistake(error, path.name)}.") from None
 
 
 def _space(config: TrainConfig, name: str, space: Any) -> tuple[str, list[Any]]:
@@ -146,7 +148,7 @@ def _space(config: TrainConfig, name: str, space: Any) -> tuple[str, list[Any]]:
         whole = kind == "randint"
         tried = [low, high - 1] if whole else [float(low), float(high)]
     for value in tried:
-        TrainConfig.from_dict(config.to_dict() | {name: value})
+        config.replace(**{name: value})
     return kind, values
 
 
@@ -260,7 +262,7 @@ class _Trial(tune.Trainable):
         folder: Path,
         is_shared: bool,
     ) -> None:
-        settings = TrainConfig.from_dict(plan.config.to_dict() | config)
+        settings = plan.config.replace(**config)
         note = folder / f"{self.trial_id}.json"
         if known := read_json(note):  # begun on a machine that was lost
             self._run = Run(env.runs / known["run"])

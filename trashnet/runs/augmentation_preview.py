@@ -47,9 +47,7 @@ def alone(config: TrainConfig) -> dict[str, TrainConfig]:
     off = dict.fromkeys(AUGMENTATION, 0.0) | {"horizontal_flip": False, "vertical_flip": False}
     given = config.to_dict()
     return {
-        name: TrainConfig.from_dict(given | off | {name: given[name]})
-        for name in AUGMENTATION
-        if given[name]
+        name: config.replace(**off | {name: given[name]}) for name in AUGMENTATION if given[name]
     }
 
 

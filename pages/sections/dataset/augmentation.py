@@ -45,7 +45,7 @@ def render(photos: Photos, index: pd.DataFrame) -> None:
         view = st.segmented_control(
             "Show", VIEWS, default=VIEWS[0], required=True, key="augment_view"
         )
-        config = TrainConfig.from_dict(config.to_dict() | {"seed": seed})
+        config = config.replace(seed=seed)
         if files:
             _show(photos, files, config, count, view)
     with left:

@@ -1,6 +1,5 @@
 """Training, form: the settings of a new run."""
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,7 +7,7 @@ import streamlit as st
 
 from pages.shared import loaders
 from pages.shared.owner import locked, owner_only
-from trashnet.config import AVERAGED, MODELS, MUON_TRAINS, RECIPES, TrainConfig, choices
+from trashnet.config import AVERAGED, MODELS, MUON_TRAINS, RECIPES, SETTINGS, TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.data.index import check_splittable, review_of
 from trashnet.data.scan import is_scanned
@@ -17,8 +16,6 @@ from trashnet.runs.augmentation_preview import AUGMENTATION
 from trashnet.runs.control import start
 from trashnet.runs.cost_estimate import measured
 from trashnet.runs.store import new_run
-
-FIELDS = {f.name: f for f in dataclasses.fields(TrainConfig)}
 
 PRESETS = {
     "Quick look, 2 min": "frozen_features",
@@ -168,11 +165,11 @@ def label_of(name: str) -> str:
 
 def strength(name: str, prefix: str, **more: Any) -> Any:
     """Draws the widget of an augmentation setting; its value is in the session."""
-    field = FIELDS[name]
+    setting = SETTINGS[name]
     common = {"key": f"{prefix}_{name}", "help": _help(name)} | more
-    if field.type is bool:
+    if setting.type is bool:
         return st.checkbox(label_of(name), **common)
-    low, high = field.metadata["min"], field.metadata["max"]
+    low, high = setting.minimum, setting.maximum
     return st.slider(label_of(name), low, high, step=1.0 if high > 1 else 0.05, **common)
 
 
@@ -181,33 +178,33 @@ def _widget(column: Any, name: str, photos: Photos) -> Any:
     if name in AUGMENTATION:
         with column:
             return strength(name, "training")
-    field, label = FIELDS[name], label_of(name)
+    setting, label = SETTINGS[name], label_of(name)
     common = {"key": f"training_{name}", "help": _help(name)}
     model = st.session_state["training_model"]
     if name == "optimizer":
         common["disabled"] = model not in MUON_TRAINS
     elif name == "mirrored_views":
         common["disabled"] = model not in AVERAGED
-    if field.type is bool:
+    if setting.type is bool:
         return column.checkbox(label, **common)
     if name == "split":
         ways = ["object", "random"] + ["authors"] * photos.is_trashnet
         return column.selectbox(label, ways, **common)
     if name == "folds":
         return column.selectbox(label, [1, 5], **common)
-    if options := choices(field):
-        return column.selectbox(label, options, **common)
-    low, high = field.metadata["min"], field.metadata["max"]
+    if setting.choices:
+        return column.selectbox(label, setting.choices, **common)
+    low, high = setting.minimum, setting.maximum
     if name == "epochs":  # a network without epochs has none, any other needs one
         none = not RECIPES[model].get("epochs", 1)
         low, common["disabled"] = 0 if none else 1, none
     style = NUMBERS.get(name, {})
-    if field.type is float and not style:
+    if setting.type is float and not style:
         return column.slider(label, low, high, step=0.05, **common)
     low = 1e-6 if name == "learning_rate" else low
     return column.number_input(label, low, high, **common, **style)
 
 
 def _help(name: str) -> str:
-    text = FIELDS[name].metadata["help"]
+    text = SETTINGS[name].help
     return text[0].upper() + text[1:] + "."
