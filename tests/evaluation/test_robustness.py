@@ -297,9 +297,19 @@ def run(photos: Path, tmp_path: Path, model: type[Stub]) -> Run:
     path.mkdir()
     (path / "model.tflite").write_bytes(b"one")
     (path / "config.json").write_text(
-        json.dumps({"schema": 1, "train_config": {}, "classes": ["dark", "bright"]})
+        json.dumps(
+            {
+                "schema": 1,
+                "created": "2026-01-01",
+                "train_config": {},
+                "classes": ["dark", "bright"],
+            }
+            | {"data": {"name": "mine", "source": "folder", "root": str(photos), "photos": 9}}
+        )
     )
-    (path / "evaluation.json").write_text(json.dumps({"temperature": 1.5, "threshold": 0.8}))
+    (path / "evaluation.json").write_text(
+        json.dumps({"temperature": 1.5, "threshold": 0.8, "splits": {}})
+    )
     files = sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.png"))
     stub = Stub(path / "model.tflite")
     table = pd.DataFrame({"file": files, "label": [file.split("/")[0] for file in files]})
@@ -437,7 +447,9 @@ def test_what_is_out_of_date_is_measured_anew(
     elif changed == "split":
         split = "test"
     elif changed == "threshold":
-        (run.path / "evaluation.json").write_text('{"temperature": 1.5, "threshold": 0.6}')
+        (run.path / "evaluation.json").write_text(
+            '{"temperature": 1.5, "threshold": 0.6, "splits": {}}'
+        )
     else:
         monkeypatch.setattr(robustness, "TRANSFORMS", {"crop": TRANSFORMS["crop"]})
     second = measure_and_store(run, photos, split)

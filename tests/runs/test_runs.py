@@ -1,6 +1,5 @@
 """Run directories: what a reader makes of whole, half-written and abandoned ones."""
 
-import dataclasses
 import json
 import os
 import platform
@@ -8,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from trashnet.data.dataset import Photos
 from trashnet.data.review import Decision
 from trashnet.environment import Environment
 from trashnet.errors import RunError
-from trashnet.files import write_json
+from trashnet.files import read_json, write_json
 from trashnet.runs import control, processes
 from trashnet.runs import run as run_module
 from trashnet.runs.control import check_startable, clear_stop, end_if_overdue, start, stop
 from trashnet.runs.processes import identity
 from trashnet.runs.run import Run, Status
-from trashnet.runs.store import describe, list_runs, make_fold, new_run, open_run
+from trashnet.runs.store import RELEASED, describe, list_runs, make_fold, new_run, open_run
 
 PHOTOS = Photos(Path("photos"), "mine", "folder", ("can", "jar"), ("can/1.jpg", "jar/1.jpg"))
 
@@ -136,6 +135,31 @@ def test_a_run_of_a_newer_version_is_said(env: Environment, run: Run) -> None:
         open_run(env.runs, run.id)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": None}, "data is None in config.json"),
+        ({"data": {"name": "mine"}}, "data.source is missing in config.json"),
+        ({"classes": ["can", 3]}, "classes.1 is 3 in config.json"),
+        ({"schema": "one"}, "schema is 'one' in config.json; it should be a valid integer"),
+    ],
+)
+def test_a_config_that_lacks_something_is_said_with_the_field(
+    env: Environment, run: Run, changes: dict[str, Any], said: str
+) -> None:
+    write_json(run.path / "config.json", run.config | changes)
+    with pytest.raises(RunError, match=f"no complete run .{said}"):
+        open_run(env.runs, run.id)
+
+
+def test_a_config_from_before_newer_fields_is_read(run: Run) -> None:
+    older = {k: run.config[k] for k in ("schema", "created", "train_config", "classes", "data")}
+    write_json(run.path / "config.json", older | {"train_config": {"epochs": 3}, "more": 1})
+    found = Run(run.path)
+    assert found.train_config == TrainConfig(epochs=3) and found.config["more"] == 1
+    assert found.config["precision"] is None and found.decisions == {}
+
+
 def test_a_run_opens_by_id_and_by_directory(env: Environment, run: Run, tmp_path: Path) -> None:
     assert open_run(env.runs, run.id) == open_run(tmp_path, str(run.path)) == run
 
@@ -168,8 +192,10 @@ def test_a_run_in_a_table(run: Run) -> None:
         "started": run.config["created"],
         "seconds": 12.3,
     }
-    scores = {"validation": {"accuracy": 0.5}, "test": {"accuracy": 0.25}}
-    write_json(run.path / "evaluation.json", {"splits": scores})
+    evaluation = read_json(RELEASED / "evaluation.json")
+    for split, accuracy in (("validation", 0.5), ("test", 0.25)):
+        evaluation["splits"][split]["accuracy"] = accuracy
+    write_json(run.path / "evaluation.json", evaluation)
     assert describe(run)["validation_accuracy"] == 0.5 and describe(run)["test_accuracy"] == 0.25
 
 
@@ -178,7 +204,9 @@ def test_a_run_in_a_table(run: Run) -> None:
 
 def test_the_state_of_a_living_process_stands(run: Run) -> None:
     run.write_status(state="running", epoch=2, **identity())
-    assert run.status() == dataclasses.replace(run.status(), state="running", epoch=2, error=None)
+    assert run.status() == run.status().model_copy(
+        update={"state": "running", "epoch": 2, "error": None}
+    )
     assert run.status().is_active
     run.write_status(state="finished")
     assert run.status().state == "finished" and run.status().epoch == 2
@@ -247,7 +275,9 @@ def test_a_run_that_is_over_needs_no_process(run: Run, state: str) -> None:
     assert (run.status().state, run.status().error) == (state, "why")
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"state": "fini', b"[]"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b'{"state": "fini', b"[]", b'{"epoch": "3"}', b'{"pid": 1.5}']
+)
 def test_a_run_whose_state_is_torn_is_lost_and_can_go_on(run: Run, content: bytes | None) -> None:
     (run.path / "status.json").unlink()
     if content is not None:
@@ -263,6 +293,13 @@ def test_what_a_later_version_adds_to_the_state_does_no_harm(run: Run) -> None:
     assert run.status().epoch == 3
     assert run.write_status(epoch=4) == run.status()
     assert run.status().epoch == 4
+
+
+def test_a_state_is_checked_before_it_is_written(run: Run) -> None:
+    for changes in ({"epochs": 3}, {"epoch": "3"}, {"state": "asleep"}):
+        with pytest.raises(ValueError, match=next(iter(changes))):
+            run.write_status(**changes)
+    assert (run.status().state, run.status().epoch) == ("waiting", 0)
 
 
 # ---- metrics and results ----
@@ -284,6 +321,13 @@ def test_a_torn_last_line_of_metrics_is_passed_over(run: Run) -> None:
     assert len(run.metrics()) == 3
 
 
+def test_lines_that_are_no_rows_are_passed_over(run: Run) -> None:
+    odd = ["[]", "3", "null", "{}", '{"epoch": 1}', '{"kind": 3}', '{"kind": "epoch"}']
+    odd += ['{"kind": "epoch", "epoch": "1"}', '{"kind": "epoch", "epoch": 1, "loss": "low"}']
+    (run.path / "metrics.jsonl").write_text("\n".join([*odd, epoch_line(1, 0.5)]))
+    assert run.metrics() == [{"kind": "epoch", "epoch": 1, "loss": 0.5}]
+
+
 def test_an_epoch_repeated_after_a_resume_counts_once(run: Run) -> None:
     (run.path / "metrics.jsonl").write_text(
         epoch_line(1, 0.9) + epoch_line(2, 0.8) + '{"kind": "ep\n' + epoch_line(2, 0.7)
@@ -303,6 +347,32 @@ def test_a_run_without_results_says_so(run: Run) -> None:
         run.evaluation()
     with pytest.raises(RunError, match="no predictions yet; let it finish first"):
         run.predictions()
+
+
+def edited(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """The released evaluation, less something."""
+    evaluation = read_json(RELEASED / "evaluation.json")
+    change(evaluation)
+    return evaluation
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "said"),
+    [
+        ({}, "temperature is missing"),
+        (edited(lambda e: e.pop("splits")), "splits is missing"),
+        (edited(lambda e: e["splits"]["test"].pop("per_class")), "splits.test.per_class is mi"),
+        (edited(lambda e: e.update(temperature=0)), "temperature is 0"),
+        (edited(lambda e: e["out_of_fold"].update(n="all")), "out_of_fold.n is 'all'"),
+    ],
+)
+def test_a_damaged_evaluation_is_said_with_the_field(
+    run: Run, evaluation: dict[str, Any], said: str
+) -> None:
+    write_json(run.path / "evaluation.json", evaluation)
+    with pytest.raises(RunError, match=f"{run.id} is damaged: {said}.* evaluation.json.*again"):
+        run.evaluation()
+    assert describe(run)["test_accuracy"] is None
 
 
 def test_the_head_is_read(run: Run) -> None:
@@ -586,4 +656,6 @@ def test_a_folder_that_is_no_run_is_not_taken_for_a_damaged_one(
 
 def test_every_state_has_its_place() -> None:
     assert set(run_module.ACTIVE) < set(run_module.STATES)
-    assert [Status(state).is_active for state in run_module.STATES] == [True] * 3 + [False] * 4
+    assert [Status(state=state).is_active for state in run_module.STATES] == [True] * 3 + [
+        False
+    ] * 4

@@ -2,8 +2,9 @@
 
 import shutil
 import zipfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trashnet.errors import RunError
 from trashnet.files import read_json, write_atomically, write_json
@@ -17,8 +18,7 @@ _NOT_ZIPPED = ("checkpoint", "wandb", "stop")
 """What only this machine needs: to resume, and to upload later."""
 
 
-@dataclass(frozen=True)
-class About:
+class About(BaseModel):
     """What a person wrote about a run; its id never changes.
 
     Attributes:
@@ -27,6 +27,8 @@ class About:
         note: Why it was made, what came of it.
     """
 
+    model_config = ConfigDict(frozen=True)
+
     title: str = ""
     tags: tuple[str, ...] = ()
     note: str = ""
@@ -34,15 +36,10 @@ class About:
 
 def about(run: Run) -> About:
     """Returns what was written about the run; nothing if the file is absent or torn."""
-    values = read_json(run.path / "about.json")
-    if not isinstance(values, dict):
+    try:
+        return About.model_validate(read_json(run.path / "about.json"))
+    except ValidationError:
         return About()
-    tags = values.get("tags", [])
-    return About(
-        title=str(values.get("title", "")),
-        tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
-        note=str(values.get("note", "")),
-    )
 
 
 def describe_as(run: Run, title: str = "", tags: tuple[str, ...] = (), note: str = "") -> About:
@@ -58,9 +55,9 @@ def describe_as(run: Run, title: str = "", tags: tuple[str, ...] = (), note: str
     kept = tuple(dict.fromkeys(" ".join(tag.split())[:30] for tag in tags if tag.strip()))
     if len(kept) > _MOST_TAGS:
         raise RunError(f"A run can have {_MOST_TAGS} tags, and these are {len(kept)}.")
-    written = About(texts["title"], kept, texts["note"])
+    written = About(**texts, tags=kept)
     try:
-        write_json(run.path / "about.json", asdict(written))
+        write_json(run.path / "about.json", written.model_dump())
     except OSError as error:
         raise RunError(f"That could not be kept ({error.strerror}).") from error
     return written

@@ -3,7 +3,52 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class EpochRow(_Row):
+    """What is known after an epoch; before the first, of a pretrained network, no training."""
+
+    kind: Literal["epoch"]
+    epoch: int = Field(ge=0)
+    loss: float | None = None
+    accuracy: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    val_recall: list[float] | None = None
+    val_confusion_matrix: list[list[int]] | None = None
+
+
+class TickRow(_Row):
+    """How far a long step is."""
+
+    kind: Literal["tick"]
+
+
+_LINE: TypeAdapter[EpochRow | TickRow] = TypeAdapter(
+    Annotated[EpochRow | TickRow, Field(discriminator="kind")]
+)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a metrics file; lines that are torn or no rows are passed over."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            rows.append(_LINE.validate_json(line).model_dump(exclude_unset=True))
+        except ValidationError:
+            continue
+    return rows
 
 
 class MetricsFile:

@@ -13,32 +13,35 @@ app all see the same. Layout of `runs/<run id>/`:
   fold 0 itself, the others are runs in its directory.
 """
 
-import dataclasses
-import json
 import platform
 import time
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trashnet.config import TrainConfig
 from trashnet.data.nearest_neighbours import Projection
 from trashnet.data.review import Decision
 from trashnet.errors import RunError
-from trashnet.files import read_json, write_json
+from trashnet.files import mistake, read_json, write_json
+from trashnet.runs.contents import Evaluation, RunConfig
+from trashnet.runs.metrics_file import read_rows
 from trashnet.runs.processes import living, tail
 
 SCHEMA = 1
 
-ACTIVE = ("waiting", "running", "stopping")
+State = Literal["waiting", "running", "stopping", "stopped", "finished", "failed", "lost"]
 
-STATES = (*ACTIVE, "stopped", "finished", "failed", "lost")
+STATES = get_args(State)
+
+ACTIVE = ("waiting", "running", "stopping")
 
 _START_GRACE = 120.0
 """Seconds a new process has to report itself before its run counts as lost."""
@@ -47,8 +50,7 @@ _SILENCE = 600.0
 """Seconds a process on another machine may write nothing before its run counts as lost."""
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(BaseModel):
     """The state of a run, as `status.json` holds it.
 
     Attributes:
@@ -63,7 +65,9 @@ class Status:
         host: The machine, where several share the folder of runs; None is the reader's own.
     """
 
-    state: str = "waiting"
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    state: State = "waiting"
     epoch: int = 0
     pid: int | None = None
     process_started: float | None = None
@@ -92,18 +96,20 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The content of `config.json`."""
-        config = read_json(self.path / "config.json")
-        if not isinstance(config, dict) or "train_config" not in config:
+        values = read_json(self.path / "config.json")
+        version = values.get("schema") if isinstance(values, dict) else None
+        if isinstance(version, int) and version > SCHEMA:
             raise RunError(
-                f"{self.path} holds no complete run (config.json is missing or torn); "
-                "delete the folder or choose another run."
-            )
-        if config.get("schema", 0) > SCHEMA:
-            raise RunError(
-                f"{self.path} was written by a newer version (schema {config['schema']}); "
+                f"{self.path} was written by a newer version (schema {version}); "
                 "update TrashNet Explorer to read it."
             )
-        return config
+        try:
+            return RunConfig.model_validate(values).model_dump()
+        except ValidationError as error:
+            raise RunError(
+                f"{self.path} holds no complete run ({mistake(error, 'config.json')}); "
+                "delete the folder or choose another run."
+            ) from None
 
     @property
     def train_config(self) -> TrainConfig:
@@ -118,7 +124,7 @@ class Run:
     @property
     def decisions(self) -> dict[str, Decision]:
         """The review decisions it was trained under, by file."""
-        return {d["file"]: Decision(**d) for d in self.config.get("review", [])}
+        return {d["file"]: Decision(**d) for d in self.config["review"]}
 
     @property
     def is_sample(self) -> bool:
@@ -138,29 +144,22 @@ class Run:
 
     def status(self) -> Status:
         """Reads the state; a run whose process is gone reads as `lost`."""
-        status = self._stored_status()
+        status = read_status(self.path)
         if status is None:
             return Status(state="lost", error="status.json is missing or torn.")
         if status.is_active and not self._is_alive(status):
             error = "The training process ended without a word; resume the run."
-            return dataclasses.replace(status, state="lost", error=error)
+            return status.model_copy(update={"state": "lost", "error": error})
         if status.is_active and self.stop_requested:
-            return dataclasses.replace(status, state="stopping")
+            return status.model_copy(update={"state": "stopping"})
         return status
 
     def write_status(self, **changes: Any) -> Status:
         """Changes the given fields of the state, atomically."""
-        status = self._stored_status() or Status()
-        status = dataclasses.replace(status, **changes, updated=time.time())
-        write_json(self.path / "status.json", dataclasses.asdict(status))
+        before = read_status(self.path) or Status()
+        status = Status(**before.model_dump() | changes | {"updated": time.time()})
+        write_json(self.path / "status.json", status.model_dump())
         return status
-
-    def _stored_status(self) -> Status | None:
-        values = read_json(self.path / "status.json")
-        if not isinstance(values, dict) or values.get("state", "waiting") not in STATES:
-            return None
-        known = {f.name for f in dataclasses.fields(Status)}
-        return Status(**{k: v for k, v in values.items() if k in known})
 
     def _is_alive(self, status: Status) -> bool:
         if status.pid is None:
@@ -176,18 +175,8 @@ class Run:
             return status.updated
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Reads all metric lines; a torn last line is passed over."""
-        try:
-            lines = (self.path / "metrics.jsonl").read_text(errors="replace").splitlines()
-        except OSError:
-            return []
-        rows = []
-        for line in lines:
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                continue
-        return rows
+        """Returns the lines of `metrics.jsonl`, as `read_rows` does."""
+        return read_rows(self.path / "metrics.jsonl")
 
     def epochs(self) -> pd.DataFrame:
         """Returns one row per epoch; of an epoch that was repeated after a resume, the last."""
@@ -199,11 +188,18 @@ class Run:
         """Returns the content of `evaluation.json`.
 
         Raises:
-            RunError: The run has not been evaluated.
+            RunError: The run has not been evaluated, or the file lacks what it should hold.
         """
         evaluation = read_json(self.path / "evaluation.json")
         if not isinstance(evaluation, dict):
             raise RunError(f"The run {self.id} has no evaluation yet; let it finish first.")
+        try:
+            Evaluation.model_validate(evaluation)
+        except ValidationError as error:
+            raise RunError(
+                f"The evaluation of the run {self.id} is damaged: "
+                f"{mistake(error, 'evaluation.json')}. Train it again."
+            ) from None
         return evaluation
 
     def predictions(self, columns: list[str] | None = None) -> pd.DataFrame:
@@ -283,6 +279,15 @@ class Run:
     def stop_requested(self) -> bool:
         """Whether someone asked the training to stop."""
         return self.stop_file.exists()
+
+
+def read_status(folder: Path) -> Status | None:
+    """Returns what `status.json` says, or None when it is absent, torn or none of ours."""
+    try:
+        # A later version may add to it.
+        return Status.model_validate(read_json(folder / "status.json"), extra="ignore")
+    except ValidationError:
+        return None
 
 
 def _is_elsewhere(status: Status) -> bool:

@@ -15,7 +15,7 @@ from trashnet.data.dataset import Photos
 from trashnet.data.review import Decision
 from trashnet.environment import PACKAGE
 from trashnet.errors import RunError, TrashnetError
-from trashnet.files import read_json, write_json
+from trashnet.files import write_json
 from trashnet.runs.run import SCHEMA, Run
 
 RELEASED = PACKAGE / "released"
@@ -116,7 +116,7 @@ def list_runs(root: Path) -> list[Run]:
         try:
             _ = run.train_config
             runs.append((run.config["created"], run.id, run))
-        except (TrashnetError, KeyError, TypeError):
+        except TrashnetError:
             continue
     return [run for _, _, run in sorted(runs, key=lambda r: r[:2], reverse=True)]
 
@@ -145,7 +145,10 @@ def _looks_like_a_run(path: Path) -> bool:
 def describe(run: Run) -> dict[str, Any]:
     """Returns the row of a run in a table of runs."""
     status, config = run.status(), run.train_config
-    splits = (read_json(run.path / "evaluation.json") or {}).get("splits", {})
+    try:
+        splits = run.evaluation()["splits"]
+    except RunError:  # not yet
+        splits = {}
     return {
         "run": run.id,
         "model": config.model,
