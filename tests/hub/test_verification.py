@@ -182,6 +182,12 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     "no Keras file": (replace("model.keras", b"PK nonsense"), "cannot be read"),
     "more photos than there can be": (edit("config.json", data__photos=10**400), "odd data"),
     "a state nested without end": (replace("status.json", b"[" * 100_000), "RecursionError"),
+    "photos in words": (edit("config.json", data__photos="many"), "data.photos is 'many'"),
+    "no start": (edit("config.json", created=None), "created is None in config.json"),
+    "robustness without rows": (
+        replace("robustness.json", b'{"split": "test", "n": 1, "mean_transformed": 1, "rows": []}'),
+        "plain is missing in robustness.json",
+    ),
     "robustness of nothing": (replace("robustness.json", b"{}"), "robustness.json"),
 }
 

@@ -13,22 +13,33 @@ import math
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    OnErrorOmit,
+    TypeAdapter,
+    ValidationError,
+)
 
 from trashnet.config import TrainConfig
 from trashnet.data.image_io import QUALITIES
 from trashnet.errors import HubError, TrashnetError
 from trashnet.evaluation.report import evaluate, report_out_of_fold
-from trashnet.files import read_json, write_json
+from trashnet.files import mistake, read_json, write_json
 from trashnet.inference.litert import LiteModel
-from trashnet.runs.run import SCHEMA
+from trashnet.runs.contents import Content, RunConfig
+from trashnet.runs.metrics_file import EpochRow
+from trashnet.runs.run import SCHEMA, read_status
 
 _MOST_ROWS = 200_000
 
@@ -38,6 +49,12 @@ _MOST_BYTES = 1_000_000_000
 _MOST_CLASSES = 200
 
 _NAME = re.compile(r"\w[\w .,+&()'%°±-]{0,79}")
+
+Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+Count = Annotated[int, Field(ge=0, le=_MOST_ROWS)]
 
 _ODD = re.compile(r"[^\w .,+&()'%°±-]")
 
@@ -57,6 +74,32 @@ _LAYERS = frozenset(
 
 class _Refused(Exception):
     """What is wrong with a received run, in a few words."""
+
+
+class _Change(Content):
+    """A row of `robustness.json`."""
+
+    transformation: Name
+    unit: Name
+    strength: float | None = None
+    n: float | None = None
+    accuracy: float | None = None
+    sure: float | None = None
+    change: float | None = None
+
+
+class _Plain(Content):
+    accuracy: float
+
+
+class _Robustness(Content):
+    """What pages show of `robustness.json`."""
+
+    split: Literal["train", "validation", "test", "excluded"]
+    n: float
+    mean_transformed: float
+    plain: _Plain
+    rows: list[_Change] = Field(min_length=1, max_length=999)
 
 
 def admit(folder: Path, manifest: str, target: Path, source: dict[str, Any]) -> None:
@@ -104,6 +147,13 @@ def _need(condition: bool, why: str) -> None:
         raise _Refused(why)
 
 
+def _parsed(model: type[Model], path: Path) -> Model:
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        raise _Refused(mistake(error, path.name)) from None
+
+
 def _is_number(value: Any) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_number and abs(value) <= sys.float_info.max  # JSON's integers know no end
@@ -125,20 +175,17 @@ def _check_hashes(folder: Path, manifest: str) -> None:
 
 def _config(folder: Path, source: dict[str, Any]) -> dict[str, Any]:
     """Our own `config.json` of what is known and allowed in theirs."""
-    theirs = read_json(folder / "config.json")
-    _need(isinstance(theirs, dict), "config.json is no JSON object")
-    _need(theirs.get("schema") in range(1, SCHEMA + 1), "a newer version wrote it")
-    train_config = TrainConfig.from_dict(theirs["train_config"])
-    classes = theirs["classes"]
-    _need(isinstance(classes, list) and 2 <= len(classes) <= _MOST_CLASSES, "no list of classes")
+    theirs = _parsed(RunConfig, folder / "config.json")
+    _need(1 <= theirs.version <= SCHEMA, "a newer version wrote it")
+    train_config = TrainConfig.from_dict(theirs.train_config)
+    classes, data = theirs.classes, theirs.data
+    _need(2 <= len(classes) <= _MOST_CLASSES, "no list of classes")
     _need(all(map(_is_name, classes)) and len(set(classes)) == len(classes), "odd class names")
-    data = theirs["data"]
-    _need(isinstance(data["name"], str) and _is_count(data["photos"]), "odd data")
-    versions = {k: v for k, v in theirs.get("versions", {}).items() if _is_name(k) and _is_name(v)}
-    created = datetime.fromisoformat(theirs["created"])
+    _need(data.photos <= _MOST_ROWS, "odd data")
+    created = datetime.fromisoformat(theirs.created)
     _need(created.tzinfo is not None, "a start without a time zone")
     return {
-        "schema": theirs["schema"],
+        "schema": theirs.version,
         "created": min(created, datetime.now(UTC)).isoformat(timespec="seconds"),
         "train_config": train_config.to_dict(),
         "classes": classes,
@@ -146,13 +193,13 @@ def _config(folder: Path, source: dict[str, Any]) -> dict[str, Any]:
         "split": train_config.split,
         "precision": "float32",
         "data": {
-            "name": _ODD.sub("_", data["name"])[:80] or "photos",  # a folder's, so it may be odd
-            "source": "samples" if data["source"] == "samples" else "hub",
+            "name": _ODD.sub("_", data.name)[:80] or "photos",  # a folder's, so it may be odd
+            "source": "samples" if data.source == "samples" else "hub",
             "root": "",  # never theirs: pages open files there
-            "photos": data["photos"],
+            "photos": data.photos,
         },
         "review": [],
-        "versions": versions,
+        "versions": {k: v for k, v in theirs.versions.items() if _is_name(k) and _is_name(v)},
         "git_commit": None,
         "published": source,
     }
@@ -164,58 +211,43 @@ def _is_name(value: Any) -> bool:
 
 def _status(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """A finished run's `status.json`."""
-    theirs = read_json(folder / "status.json")
-    seconds = theirs.get("seconds") if isinstance(theirs, dict) else None
+    theirs = read_status(folder)
     epochs = TrainConfig.from_dict(config["train_config"]).total_epochs
-    return {
-        "state": "finished",
-        "epoch": epochs,
-        "seconds": float(seconds) if _is_number(seconds) else 0.0,
-    }
+    return {"state": "finished", "epoch": epochs, "seconds": theirs.seconds if theirs else 0.0}
 
 
-def _epochs(folder: Path, config: dict[str, Any]) -> Iterable[dict[str, Any]]:
+class _Epoch(EpochRow):
+    """What every epoch must hold that pages are to draw."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    val_loss: float
+    val_accuracy: float
+    val_recall: list[float]
+    val_confusion_matrix: list[list[Count]] = []
+
+
+_NUMBERS = TypeAdapter(
+    dict[OnErrorOmit[Name], OnErrorOmit[FiniteFloat]], config=ConfigDict(strict=True)
+)
+
+
+def _epochs(folder: Path, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The epochs' lines that hold what curves are drawn of, and only numbers of each."""
     n, last = len(config["classes"]), TrainConfig.from_dict(config["train_config"]).total_epochs
     path = folder / "metrics.jsonl"
     lines = path.read_text(errors="replace").splitlines()[:5000] if path.exists() else []
     for line in lines:
-        values = _json(line)
-        if isinstance(values, dict) and values.get("kind") == "epoch":
-            numbers = {k: v for k, v in values.items() if _is_name(k) and _is_number(v)}
-            row = {k: v if k == "epoch" else float(v) for k, v in numbers.items()}
-            row |= {k: values[k] for k in ("val_recall", "val_confusion_matrix") if k in values}
-            if _is_epoch(row, n, last):
-                yield {"kind": "epoch", **row}
-
-
-def _is_epoch(row: dict[str, Any], n: int, last: int) -> bool:
-    """Whether pages can draw an epoch of `n` classes."""
-    # Before the first one of a pretrained network nothing has been trained: no loss, no accuracy.
-    training = ("loss", "accuracy") if row.get("epoch") != 0 else ()
-    matrix = row.get("val_confusion_matrix", [[0] * n] * n)
-    return (
-        type(row.get("epoch")) is int
-        and 0 <= row["epoch"] <= last
-        and all(name in row for name in ("val_loss", "val_accuracy", *training))
-        and _is_list(row.get("val_recall"), n, _is_number)
-        and _is_list(matrix, n, lambda counts: _is_list(counts, n, _is_count))
-    )
-
-
-def _is_list(value: Any, length: int, check: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and len(value) == length and all(map(check, value))
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _MOST_ROWS
-
-
-def _json(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+        try:
+            numbers, epoch = _NUMBERS.validate_json(line), _Epoch.model_validate_json(line)
+        except ValidationError:
+            continue
+        # Before the first one of a pretrained network nothing has been trained: no loss.
+        is_whole = epoch.epoch == 0 or None not in (epoch.loss, epoch.accuracy)
+        matrix = epoch.val_confusion_matrix
+        sides = [epoch.val_recall, *([matrix, *matrix] if matrix else [])]
+        if is_whole and epoch.epoch <= last and all(len(side) == n for side in sides):
+            yield numbers | epoch.model_dump(exclude_unset=True)
 
 
 # ---------------------------------------------------------------- tables
@@ -382,7 +414,7 @@ def _check_figures(folder: Path, classes: list[str], tables: dict[str, pd.DataFr
     theirs = read_json(folder / "evaluation.json")
     _need(_alike(ours, theirs), "its figures are not those of its predictions")
     if (folder / "robustness.json").exists():
-        _need(_is_robustness(read_json(folder / "robustness.json")), "robustness.json is not ours")
+        _parsed(_Robustness, folder / "robustness.json")
 
 
 def _alike(one: Any, two: Any) -> bool:
@@ -396,20 +428,3 @@ def _alike(one: Any, two: Any) -> bool:
     if _is_number(one):
         return _is_number(two) and math.isclose(one, two, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
     return one == two
-
-
-def _is_robustness(found: Any) -> bool:
-    texts = ("transformation", "unit")
-    numbers = ("strength", "n", "accuracy", "sure", "change")
-    return (
-        isinstance(found, dict)
-        and found.get("split") in _SPLITS
-        and all(map(_is_number, (found.get("n"), found.get("mean_transformed"))))
-        and _is_number(found.get("plain", {}).get("accuracy"))
-        and 0 < len(found.get("rows", ())) < 1000
-        and all(
-            all(_is_name(row.get(key)) for key in texts)
-            and all(row.get(key) is None or _is_number(row.get(key)) for key in numbers)
-            for row in found["rows"]
-        )
-    )
