@@ -24,7 +24,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def command(env: Environment, capfd: pytest.CaptureFixture[str]) -> Command:
     """Runs a command in this test's home, in this process."""
-    from trashnet.__main__ import main
+    from trashnet.cli.main import main
 
     def run(*words: str) -> tuple[int, str, str]:
         code = main(list(words))

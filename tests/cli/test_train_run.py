@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conftest import Command
-from trashnet.__main__ import main
+from trashnet.cli.main import main
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
