@@ -27,6 +27,7 @@ from trashnet.hub.repository import Repository
 from trashnet.inference.classifier import Classifier
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED, list_runs
+from trashnet.training.export_formats import export_run
 
 REPO = "someone/waste"
 
@@ -71,7 +72,7 @@ def test_a_run_comes_back_as_it_was(
     assert [listed.id for listed in list_runs(env.runs)] == [run.id]
     assert run.is_finished and run.config["published"]["repo"] == REPO
     theirs = training.run
-    for name in ("model.tflite", "model.keras", "evaluation.json", "head.npz", "projection.npz"):
+    for name in ("model.tflite", "evaluation.json", "head.npz", "projection.npz"):
         if (theirs.path / name).exists():
             assert (run.path / name).read_bytes() == (theirs.path / name).read_bytes(), name
     assert run.train_config == theirs.train_config and run.classes == theirs.classes
@@ -84,6 +85,19 @@ def test_a_run_comes_back_as_it_was(
     again = run.predictions(["file", "split", "label", "logits"])
     assert stored.drop(columns="logits").equals(again.drop(columns="logits"))
     np.testing.assert_array_equal(np.stack(stored.logits), np.stack(again.logits))
+
+
+def test_the_keras_file_is_published_and_not_fetched(
+    published: Repo, training: Training, hub: Hub, env: Environment, tmp_path: Path
+) -> None:
+    assert published.files["model.keras"] == (training.run.path / "model.keras").read_bytes()
+    published.files["model.keras"] = b"made to do harm"
+    run = pull(REPO, env.runs)
+    assert not (run.path / "model.keras").exists()
+    assert not [line for line in hub.asked if line.endswith("model.keras") and "resolve" in line]
+    with pytest.raises(RunError) as raised:
+        export_run(run, "keras", tmp_path / "mine")
+    assert "export it as litert or onnx" in sentence(raised) and REPO in sentence(raised)
 
 
 def test_the_released_model_comes_back_with_its_folds(hub: Hub, env: Environment) -> None:

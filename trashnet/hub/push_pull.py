@@ -17,7 +17,7 @@ from trashnet.hub.bundle import SHIPPED, ship
 from trashnet.hub.drawings import confusion_matrix_png
 from trashnet.hub.model_card import headline, is_of_trashnet, model_card, percent, train_command
 from trashnet.hub.repository import Repository, require_token
-from trashnet.hub.verification import admit
+from trashnet.hub.verification import KERAS, admit
 from trashnet.progress import Progress, silent
 from trashnet.runs.processes import run_child
 from trashnet.runs.run import Run
@@ -27,9 +27,9 @@ MANIFEST = "trashnet.json"
 
 PICTURE = "confusion_matrix.png"
 
-KERAS = "model.keras"
+_FETCHED = (*SHIPPED, "config.json", "status.json", "metrics.jsonl")
 
-_RUN_FILES = (*SHIPPED, "config.json", "status.json", "metrics.jsonl", KERAS)
+_RUN_FILES = (*_FETCHED, KERAS)
 
 _LARGEST = 200_000_000
 """Bytes of all files of a run that may be fetched; a large network's are 50 million."""
@@ -88,8 +88,8 @@ def push(run: Run, repo: str, is_private: bool = True, on_progress: Progress = s
 def pull(repo: str, root: Path, on_progress: Progress = silent) -> Run:
     """Brings a published run back as a run of its own, once its files are verified.
 
-    Only the formats of a run are fetched and read (LiteRT, arrays without pickles, Parquet, JSON,
-    a Keras file whose layers are known); nothing of it is executed. A commit is fetched once.
+    Only formats that hold no code are fetched and read (LiteRT, arrays without pickles, Parquet,
+    JSON), so not `model.keras`. A commit is fetched once.
 
     Args:
         repo: `OWNER/NAME`.
@@ -108,7 +108,7 @@ def pull(repo: str, root: Path, on_progress: Progress = silent) -> Run:
         )
     if MANIFEST not in model.files:
         raise HubError(f"Nothing was fetched: {repo} is no model of TrashNet Explorer.")
-    names = [name for name in (MANIFEST, *_RUN_FILES) if name in model.files]
+    names = [name for name in (MANIFEST, *_FETCHED) if name in model.files]
     if sum(model.files[name] for name in names) > _LARGEST:
         raise HubError(
             f"Nothing was fetched: {repo} is larger than {_LARGEST // 10**6} MB, as no run is."

@@ -63,13 +63,8 @@ _SPLITS = {"train", "validation", "test", "excluded"}
 _TOLERANCE = 1e-3
 """By how much a figure may differ from ours; other processors round otherwise."""
 
-_LAYERS = frozenset(
-    "Functional InputLayer Rescaling Normalization Conv2D DepthwiseConv2D BatchNormalization "
-    "Activation Add Multiply Reshape Identity MaxPooling2D GlobalAveragePooling2D Flatten Dropout "
-    "Dense Flip Concatenate Split Average DTypePolicy GlorotUniform VarianceScaling Zeros Ones "
-    "__keras_tensor__".split()
-)
-"""All that the networks of `trashnet.training.networks` are made of; none of them holds code."""
+KERAS = "model.keras"
+"""Published for people who use Keras, and never fetched: only that file could hold code."""
 
 
 class _Refused(Exception):
@@ -130,8 +125,8 @@ def admit(folder: Path, manifest: str, target: Path, source: dict[str, Any]) -> 
     write_json(target / "config.json", config)
     for name, table in tables.items():
         table.to_parquet(target / f"{name}.parquet", index=False)
-    copied = ("model.tflite", "head.npz", "projection.npz", "evaluation.json", "model.keras")
-    for name in (*copied, "robustness.json"):
+    copied = ("model.tflite", "head.npz", "projection.npz", "evaluation.json", "robustness.json")
+    for name in copied:
         if (folder / name).exists():
             (folder / name).rename(target / name)
     (target / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -164,7 +159,7 @@ def _check_hashes(folder: Path, manifest: str) -> None:
     hashes = stated.get("files") if isinstance(stated, dict) else None
     _need(isinstance(hashes, dict) and stated.get("schema") == 1, f"{manifest} is not ours")
     found = {path.name for path in folder.iterdir() if path.is_file()} - {manifest}
-    _need(found == set(hashes), f"{manifest} lists other files")
+    _need(found == set(hashes) - {KERAS}, f"{manifest} lists other files")
     for name in found:
         actual = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         _need(actual == hashes[name], f"{name} is not the file that was published")
@@ -361,8 +356,6 @@ def _check_model(folder: Path, config: dict[str, Any], predictions: pd.DataFrame
         head = _arrays(folder / "head.npz", {"kernel", "bias"})
         wrong = "head.npz has other shapes than its model"
         _need(head["kernel"].shape == (depth, classes) and head["bias"].shape == (classes,), wrong)
-    if (folder / "model.keras").exists():
-        _check_keras(folder / "model.keras")
 
 
 def _arrays(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
@@ -384,26 +377,6 @@ def _arrays(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
             _need(bool(np.isfinite(array).all()), wrong)
             found[member.filename.removesuffix(".npy")] = array
     return found
-
-
-def _check_keras(path: Path) -> None:
-    """Refuses a Keras file of anything but our networks' layers; Keras itself is not started."""
-    with zipfile.ZipFile(path) as bundle:
-        sizes = {member.filename: member.file_size for member in bundle.infolist()}
-        ours = {"metadata.json", "config.json", "model.weights.h5"}
-        _need(sorted(bundle.namelist()) == sorted(ours), "model.keras holds other files")
-        _need(max(sizes.values()) <= _MOST_BYTES, "model.keras is too large")
-        _need(sizes["config.json"] <= 5_000_000, "model.keras is too large")
-        todo = [json.loads(bundle.read("config.json"))]
-    while todo:
-        part = todo.pop()
-        if isinstance(part, dict):
-            name, module = part.get("class_name"), part.get("module")
-            known = name in _LAYERS and str(module or "keras").split(".")[0] == "keras"
-            _need("class_name" not in part or known, f"model.keras holds {str(name)[:40]!r}")
-            todo += part.values()
-        elif isinstance(part, list):
-            todo += part
 
 
 def _check_figures(folder: Path, classes: list[str], tables: dict[str, pd.DataFrame]) -> None:

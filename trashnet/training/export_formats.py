@@ -101,9 +101,10 @@ def _export_keras(run: Run, path: Path) -> Answering:
 
 def _copy(run: Run, path: Path) -> None:
     if not (run.path / path.name).exists():
+        repo = run.config.get("published", {}).get("repo")
+        way_on = f"take that file from {repo} on the Hugging Face Hub" if repo else "train it again"
         raise RunError(
-            f"The run {run.id} keeps no {path.name}; export it as litert or onnx, "
-            "or train it again on this machine."
+            f"The run {run.id} keeps no {path.name}; export it as litert or onnx, or {way_on}."
         )
     shutil.copyfile(run.path / path.name, path)
 
