@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 TOKEN = "hf_standin"
-_LARGE = (".tflite", ".keras", ".npz", ".parquet", ".png")
+_LARGE = (".tflite", ".keras", ".npz", ".parquet")
 
 
 @dataclass
@@ -233,8 +233,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = f"{self.state.url}/{name}/commit/{repo.sha}"
         self._answer(200, {"success": True, "commitOid": repo.sha, "commitUrl": url})
 
-    def resolve(self, body: bytes, name: str, revision: str, path: str) -> None:
-        if repo := self._find("models", name):
+    def resolve(self, body: bytes, kind: str | None, name: str, revision: str, path: str) -> None:
+        if repo := self._find(kind or "models", name):
             content = repo.files.get(path)
             if content is None:
                 self._answer(404, {}, {"X-Error-Code": "EntryNotFound"})
@@ -275,7 +275,8 @@ _ROUTES = [
         _Handler.keep,
     ),
     (
-        r"(GET|HEAD) /(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)",
+        r"(GET|HEAD) /((?P<kind>datasets)/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/"
+        r"(?P<path>.+)",
         _Handler.resolve,
     ),
 ]

@@ -3,64 +3,24 @@
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import huggingface_hub.constants
 import numpy as np
 import pytest
-import yaml
-from PIL import Image
 
 from tests.conftest import ROOT, Training, run_command
-from tests.hub.hub_server import TOKEN, Fault, Hub, Repo, standing_in
+from tests.hub.conftest import REPO, processes, sentence
+from tests.hub.hub_server import Fault, Hub, Repo
 from tests.pages.visiting import is_sentence, open_page
 from tests.pages.visiting import run as run_page
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
 from trashnet.errors import ConfigError, HubError, RunError
-from trashnet.hub.model_card import model_card, train_command
 from trashnet.hub.push_pull import MANIFEST, pull, pull_aside, push
-from trashnet.hub.repository import Repository
 from trashnet.inference.classifier import Classifier
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED, list_runs
 from trashnet.training.export_formats import export_run
-
-REPO = "someone/waste"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """A stand-in that the client asks instead of the Hub, with a token that it accepts."""
-    constants = huggingface_hub.constants
-    with standing_in() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield hub
-
-
-@pytest.fixture
-def published(hub: Hub, training: Training) -> Repo:
-    """The tests' own run, published."""
-    push(training.run, REPO)
-    return hub.repo(REPO)
-
-
-def sentence(raised: pytest.ExceptionInfo[Any]) -> str:
-    """What the error says; it must be one sentence."""
-    text = str(raised.value)
-    assert text.endswith(".") and "\n" not in text and len(text) < 400, text
-    return text
-
 
 # ---------------------------------------------------------------- there and back
 
@@ -98,6 +58,15 @@ def test_the_keras_file_is_published_and_not_fetched(
     with pytest.raises(RunError) as raised:
         export_run(run, "keras", tmp_path / "mine")
     assert "export it as litert or onnx" in sentence(raised) and REPO in sentence(raised)
+
+
+def test_a_run_published_with_a_picture_comes_back_and_loses_it_when_pushed_again(
+    published: Repo, training: Training, env: Environment
+) -> None:
+    published.files["confusion_matrix.png"] = b"of an earlier version"
+    assert pull(REPO, env.runs).is_finished
+    push(training.run, REPO)
+    assert "confusion_matrix.png" not in published.files
 
 
 def test_the_released_model_comes_back_with_its_folds(hub: Hub, env: Environment) -> None:
@@ -149,86 +118,6 @@ def test_the_same_commit_is_fetched_once(published: Repo, hub: Hub, env: Environ
     assert pull(REPO, env.runs) == run
     assert not [line for line in hub.asked if "resolve" in line]
     assert not list(env.runs.glob(".partial-*"))
-
-
-# ---------------------------------------------------------------- the card
-
-
-def test_the_card_states_the_figures_for_people_and_for_the_hub(hub: Hub, env: Environment) -> None:
-    released = Run(RELEASED)
-    push(released, REPO)
-    text = hub.repo(REPO).files["README.md"].decode()
-    _, front, body = text.split("---\n", 2)
-    about = yaml.safe_load(front)
-    assert about["license"] == "mit" and about["datasets"] == ["garythung/trashnet"]
-    (entry,) = about["model-index"]
-    values = {
-        (result["dataset"]["split"], metric["type"]): metric["value"]
-        for result in entry["results"]
-        for metric in result["metrics"]
-    }
-    evaluation = released.evaluation()
-    for split, report in (
-        ("test", evaluation["splits"]["test"]),
-        ("out of fold", evaluation["out_of_fold"]),
-    ):
-        assert values[split, "accuracy"] == pytest.approx(report["accuracy"], abs=1e-4)
-        assert values[split, "f1"] == pytest.approx(report["macro_f1"], abs=1e-4)
-        assert f"{report['accuracy']:.1%}".replace("%", " %") in body
-    assert "![Confusion matrix](confusion_matrix.png)" in body
-    assert "MIT licence" in body and "Apache-2.0" in body
-    assert "python -m trashnet train --model efficientnet_lite0 --folds 5" in body
-
-
-def test_the_cards_snippet_gives_the_apps_answer(
-    published: Repo,
-    training: Training,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    Image.fromarray(photo).save(tmp_path / "photo.jpg", "PNG")  # exact: nothing to decode
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    code = published.files["README.md"].decode().split("```python\n")[1].split("```")[0]
-    exec(compile(code, "snippet", "exec"), {})
-    said = eval(capsys.readouterr().out)
-    ours = Classifier(training.run).classify_pixels(photo).probabilities
-    assert said == pytest.approx(ours, abs=2e-3)
-
-
-def test_the_picture_shows_every_class_and_count(published: Repo, tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
-    path.write_bytes(published.files["confusion_matrix.png"])
-    with Image.open(path) as picture:
-        assert picture.format == "PNG" and min(picture.size) > 500
-        assert len(set(picture.convert("L").tobytes())) > 50
-
-
-def test_the_command_names_what_differs_from_the_recipe(training: Training) -> None:
-    command = train_command(training.run)
-    start = "python -m trashnet train --samples --model cnn_baseline"
-    assert command == f"{start} --epochs 1 --image-size 32"
-
-
-@pytest.mark.parametrize("source", ["samples", "folder"])
-def test_a_card_says_of_other_photos_only_what_is_known(
-    published: Repo, training: Training, tmp_path: Path, source: str
-) -> None:
-    shutil.copytree(training.run.path, tmp_path / "run")
-    config = training.run.config
-    config["data"] |= {"source": source} | ({"name": "kitchen"} if source == "folder" else {})
-    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
-    text = model_card(Run(tmp_path / "run"), "Title", "About.", [])
-    assert "plain background" not in text and "Thung" not in text and "TrashNet" not in text
-    assert ("MIT licence, as the rest" in text) == (source == "samples")
-    assert ("whose licence is not known here" in text) == (source == "folder")
-    assert ("Labels are people's" in text) == (source == "folder")
-    push(Run(tmp_path / "run"), REPO)
-    about = yaml.safe_load(published.files["README.md"].decode().split("---\n")[1])
-    assert about.get("license") == {"samples": "mit", "folder": None}[source]
-    assert "datasets" not in about
 
 
 def test_a_new_repository_is_private_unless_asked_otherwise(hub: Hub, training: Training) -> None:
@@ -332,42 +221,6 @@ def test_an_unfinished_run_is_not_published(hub: Hub, training: Training, tmp_pa
     with pytest.raises(RunError) as raised:
         push(run, REPO)
     assert "not finished" in sentence(raised) and hub.asked == []
-
-
-def test_a_hub_that_is_not_there_is_said_within_seconds(
-    hub: Hub, training: Training, monkeypatch: pytest.MonkeyPatch, env: Environment
-) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    began = time.monotonic()
-    for work in (lambda: push(training.run, REPO), lambda: pull(REPO, env.runs)):
-        with pytest.raises(HubError) as raised:
-            work()
-        assert "could not be reached" in sentence(raised)
-    assert time.monotonic() - began < 10
-
-
-def test_a_silent_hub_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
-    import socket
-
-    monkeypatch.setattr("trashnet.hub.repository.FIRST_SECONDS", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
-        with pytest.raises(HubError) as raised:
-            Repository(REPO, "model").look()
-    assert "could not be reached (ReadTimeout)" in sentence(raised)
-
-
-def test_offline_is_said_as_what_it_is(
-    monkeypatch: pytest.MonkeyPatch, hub: Hub, env: Environment
-) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(HubError) as raised:
-        pull(REPO, env.runs)
-    assert "HF_HUB_OFFLINE is set" in sentence(raised)
 
 
 PULL_FAULTS = [
@@ -489,17 +342,6 @@ def test_a_reader_that_dies_takes_nothing_with_it(
 
 
 # ---------------------------------------------------------------- the command line
-
-
-def processes(hub: Hub, folder: Path) -> dict[str, str]:
-    """The variables with which another process asks the stand-in."""
-    return {
-        "HF_ENDPOINT": hub.url,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_OFFLINE": "0",
-        "HF_TOKEN": TOKEN,
-        "HF_HOME": str(folder / "hf"),
-    }
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, run_command
+from tests.hub.conftest import processes, sentence
 from tests.hub.hub_server import Fault, Hub
 from tests.hub.test_push_pull import hub, processes, sentence  # noqa: F401
 from tests.pages.visiting import open_page, words
@@ -29,11 +30,12 @@ def test_a_dry_run_lists_small_files_and_asks_nobody(tmp_path: Path) -> None:
         if name != "README.md":
             assert (ROOT / name).stat().st_size == size
     needed = {"app.py", "Dockerfile", "requirements.txt", "trashnet/released/model.tflite"}
+    needed |= {"trashnet/hub/templates/model_card.md.j2"}
     assert needed | {"pages/4_Classify.py", ".streamlit/config.toml"} <= set(sizes)
     assert not [n for n in sizes if n.startswith(("tests", "docs", ".git/")) or "pycache" in n]
 
 
-def test_a_first_deployment(hub: Hub) -> None:  # noqa: F811
+def test_a_first_deployment(hub: Hub) -> None:
     result = deploy(SPACE, {"TRASHNET_OWNER_PASSWORD": "geheim"}, {"TRASHNET_HOME": "/data"})
     made = hub.repo(SPACE, "spaces")
     assert made.request["sdk"] == "docker"
@@ -47,7 +49,7 @@ def test_a_first_deployment(hub: Hub) -> None:  # noqa: F811
     assert "geheim" not in json.dumps(result)
 
 
-def test_the_card_is_what_a_docker_space_needs(hub: Hub) -> None:  # noqa: F811
+def test_the_card_is_what_a_docker_space_needs(hub: Hub) -> None:
     deploy(SPACE, {}, {}, models=("someone/waste",))
     text = hub.repo(SPACE, "spaces").files["README.md"].decode()
     about = yaml.safe_load(text.split("---\n")[1])
@@ -58,7 +60,7 @@ def test_the_card_is_what_a_docker_space_needs(hub: Hub) -> None:  # noqa: F811
     assert not (ROOT / "README.md").read_text().startswith("---")
 
 
-def test_an_update_takes_away_what_is_no_more(hub: Hub) -> None:  # noqa: F811
+def test_an_update_takes_away_what_is_no_more(hub: Hub) -> None:
     deploy(SPACE, {}, {})
     made = hub.repo(SPACE, "spaces")
     made.files["pages/9_Old.py"] = b"import streamlit"
@@ -82,7 +84,7 @@ def test_an_update_takes_away_what_is_no_more(hub: Hub) -> None:  # noqa: F811
     ids=lambda value: getattr(value, "match", None),
 )
 def test_a_failure_deploys_nothing_and_can_be_repeated(
-    hub: Hub,  # noqa: F811
+    hub: Hub,
     fault: Fault,
     reason: str,
 ) -> None:
@@ -97,7 +99,7 @@ def test_a_failure_deploys_nothing_and_can_be_repeated(
     assert "app.py" in hub.repo(SPACE, "spaces").files
 
 
-def test_another_space_is_left_alone(hub: Hub) -> None:  # noqa: F811
+def test_another_space_is_left_alone(hub: Hub) -> None:
     hub.repo(SPACE, "spaces").files["app.py"] = b"import gradio"
     with pytest.raises(HubError) as raised:
         deploy(SPACE, {"A": "b"}, {})
@@ -136,7 +138,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, arguments: list[str], reason:
     assert (code, output) == (2, "") and reason in errors and errors.count("\n") == 1
 
 
-def test_a_secret_is_handed_on_from_the_environment(hub: Hub, tmp_path: Path) -> None:  # noqa: F811
+def test_a_secret_is_handed_on_from_the_environment(hub: Hub, tmp_path: Path) -> None:
     arguments = ["deploy", "--space", SPACE, "--secret", "TRASHNET_OWNER_PASSWORD", "--json"]
     variables = {**processes(hub, tmp_path), "TRASHNET_OWNER_PASSWORD": "geheim"}
     code, output, errors = run_command(tmp_path / "home", *arguments, **variables)

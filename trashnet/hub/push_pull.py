@@ -14,8 +14,7 @@ from trashnet.environment import Environment
 from trashnet.errors import EXIT_MISTAKE, HubError
 from trashnet.files import temporary_folder
 from trashnet.hub.bundle import SHIPPED, ship
-from trashnet.hub.drawings import confusion_matrix_png
-from trashnet.hub.model_card import headline, is_of_trashnet, model_card, percent, train_command
+from trashnet.hub.model_card import published_card
 from trashnet.hub.repository import Repository, require_token
 from trashnet.hub.verification import KERAS, admit
 from trashnet.progress import Progress, silent
@@ -25,11 +24,12 @@ from trashnet.runs.run import Run
 MANIFEST = "trashnet.json"
 """Names a repository's files with their SHA-256, and says that it is ours."""
 
-PICTURE = "confusion_matrix.png"
-
 _FETCHED = (*SHIPPED, "config.json", "status.json", "metrics.jsonl")
 
 _RUN_FILES = (*_FETCHED, KERAS)
+
+_OBSOLETE = {*_RUN_FILES, "confusion_matrix.png"}
+"""What may be left of an earlier push; versions before 0.2 drew the picture."""
 
 _LARGEST = 200_000_000
 """Bytes of all files of a run that may be fetched; a large network's are 50 million."""
@@ -62,8 +62,7 @@ def push(run: Run, repo: str, is_private: bool = True, on_progress: Progress = s
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         ship(run, folder, more=(KERAS,))
-        (folder / PICTURE).write_bytes(_picture(run))
-        (folder / "README.md").write_text(_front_matter(run) + _card(run, repo))
+        (folder / "README.md").write_text(published_card(run, repo), encoding="utf-8")
         files = {path.name: path for path in sorted(folder.iterdir())}
         manifest = {name: _sha256(path) for name, path in files.items() if name in _RUN_FILES}
         files[MANIFEST] = folder / MANIFEST
@@ -79,7 +78,7 @@ def push(run: Run, repo: str, is_private: bool = True, on_progress: Progress = s
         else:
             model.create(is_private)
         on_progress(1, 2, f"Uploading to {repo}")
-        commit = model.publish(files, set(_RUN_FILES) - set(files), f"Publish the run {run.id}")
+        commit = model.publish(files, _OBSOLETE - set(files), f"Publish the run {run.id}")
         on_progress(2, 2, f"Uploading to {repo}")
         sizes = [{"file": name, "size": path.stat().st_size} for name, path in files.items()]
     return {"run": run.id, "repo": repo, "url": model.url, "commit": commit, "files": sizes}
@@ -147,65 +146,3 @@ def pull_aside(repo: str, env: Environment) -> Run:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _picture(run: Run) -> bytes:
-    name, report = list(headline(run).items())[-1]
-    right = f"{name.capitalize()}, n = {report['n']:,}: {percent(report['accuracy'])} right"
-    return confusion_matrix_png(report["confusion_matrix"], run.classes, right)
-
-
-def _front_matter(run: Run) -> str:
-    """What the Hub reads of a card: licence, data and the figures as `model-index`."""
-    from trashnet.hub.repository import model_metadata
-
-    name = run.config["data"]["name"]
-    ours = is_of_trashnet(run)
-    return model_metadata(
-        run.id,
-        licence="mit" if ours or run.is_sample else None,  # else it is for the photos' owner to say
-        datasets=["garythung/trashnet"] if ours else [],
-        data_name="TrashNet" if ours else name,
-        figures={
-            shown: {"accuracy": report["accuracy"], "f1": report["macro_f1"]}
-            for shown, report in headline(run).items()
-        },
-    )
-
-
-def _card(run: Run, repo: str) -> str:
-    robust = ["python -m trashnet robustness RUN"] * (run.path / "robustness.json").exists()
-    made_by = [train_command(run), *robust, f"python -m trashnet push RUN --repo {repo}"]
-    more = f"![Confusion matrix]({PICTURE})\n\n## How to use it\n\n{_snippet(run, repo)}"
-    about = (
-        "It is a run of TrashNet Explorer: every file the app shows it with is here, and\n"
-        f"`python -m trashnet pull {repo}` brings it back."
-    )
-    return model_card(run, run.id, about, made_by, more)
-
-
-def _snippet(run: Run, repo: str) -> str:
-    size, temperature = run.train_config.image_size, run.evaluation()["temperature"]
-    return f"""\
-```python
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-from huggingface_hub import hf_hub_download
-from PIL import Image, ImageOps
-
-classes = {list(run.classes)!r}
-photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-photo = photo.resize(({size}, {size}), Image.Resampling.BILINEAR)
-
-model = Interpreter(hf_hub_download("{repo}", "model.tflite"))
-model.allocate_tensors()
-model.set_tensor(model.get_input_details()[0]["index"], np.asarray(photo, np.float32)[None])
-model.invoke()
-outputs = [model.get_tensor(output["index"]) for output in model.get_output_details()]
-(logits,) = next(output for output in outputs if output.ndim == 2) / {temperature:.4f}
-p = np.exp(logits - logits.max())
-print(dict(zip(classes, (p / p.sum()).round(3).tolist())))
-```
-
-`{KERAS}`, where it is, is the same network for Keras: `keras.saving.load_model("{KERAS}",
-compile=False, safe_mode=True)`; divide its logits as above."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from trashnet.environment import CHECKOUT
 from trashnet.errors import ConfigError, HubError
-from trashnet.hub.repository import Repository, require_token, space_metadata
+from trashnet.hub.markdown import render
+from trashnet.hub.repository import Repository, require_token
 from trashnet.progress import Progress, silent
 
 PORT = 7860
@@ -58,7 +59,8 @@ def space_files(root: Path = CHECKOUT, models: tuple[str, ...] = ()) -> dict[str
             )
             if path.is_file() and not litter:
                 files[name.as_posix()] = path
-    files["README.md"] = _readme(models).encode()
+    # Made here, because GitHub would show a card's front matter as a table.
+    files["README.md"] = render("space", port=PORT, models=models).encode()
     large = [name for name in files if _size(files[name]) > LARGEST]
     total = sum(map(_size, files.values()))
     if large or total > LARGEST_TOTAL:
@@ -136,16 +138,3 @@ def _size(content: Path | bytes) -> int:
 def _subdomain(name: str) -> str:
     """How the Hub makes a host name of a Space's."""
     return "".join(c if c.isalnum() else "-" for c in name.lower())
-
-
-def _readme(models: tuple[str, ...]) -> str:
-    """The Space's card: made here, because GitHub would show its front matter as a table."""
-    return f"""{space_metadata(PORT, models)}
-# TrashNet Explorer
-
-Look at the 2,527 TrashNet photos of waste, train a classifier on them, see where it fails and why,
-and ask it about a photo of your own.
-
-Photos that visitors send are answered in memory and are not kept.
-MIT licence; TrashNet is by Gary Thung and Mindy Yang (MIT).
-"""
