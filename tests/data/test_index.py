@@ -27,7 +27,7 @@ from trashnet.data.scan import scan
 from trashnet.data.splits import EXCLUDED, SPLITS, divide
 from trashnet.environment import Environment
 from trashnet.errors import DataError
-from trashnet.hub.dataset_dict import as_dataset_dict
+from trashnet.hub.dataset_repo import as_dataset_dict
 
 
 def table(labels: Sequence[str], **columns: Sequence[object]) -> pd.DataFrame:

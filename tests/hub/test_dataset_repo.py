@@ -1,23 +1,27 @@
-"""Publishing the splits: on disk and read back, and on a Hub that is not really there."""
+"""Publishing the splits: on disk and read back, and on a stand-in for the Hub."""
 
+import dataclasses
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from datasets import DatasetDict, load_dataset, load_from_disk
 
 from tests.conftest import Command, Training
+from tests.hub.conftest import sentence
+from tests.hub.hub_server import Fault, Hub, Repo
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import load_photo
 from trashnet.data.index import load_index, review_of
 from trashnet.environment import Environment
-from trashnet.errors import DataError
+from trashnet.errors import ConfigError, DataError, HubError
 from trashnet.hub import dataset_repo
 from trashnet.hub.dataset_repo import card, push, save, zip_saved
 
@@ -109,6 +113,17 @@ def test_the_card_says_what_matters(sample_photos: Photos, index: pd.DataFrame) 
     assert f"| {counts['glass']} |" in text
 
 
+def test_names_that_are_markup_stay_text_in_the_card(
+    sample_photos: Photos, index: pd.DataFrame
+) -> None:
+    odd = dataclasses.replace(sample_photos, name="<b>|x`y")
+    renamed = index.replace({"glass/glass3.jpg": "glass/`<i>`.jpg"})
+    text = card(odd, renamed, 0)
+    assert r"# \<b\>\|x\`y, audited and split" in text
+    assert "`` glass/`<i>`.jpg ``: left out by a review" in text
+    assert yaml.safe_load(text.split("---\n")[1])["pretty_name"].startswith(odd.name)
+
+
 @pytest.mark.photos
 @pytest.mark.parametrize("split", ["object", "random", "authors"])
 def test_trashnets_card_says_source_licence_split_and_conflicts(
@@ -125,93 +140,133 @@ def test_trashnets_card_says_source_licence_split_and_conflicts(
 # ---------------------------------------------------------------- the Hub
 
 
+MINE = "me/mine"
+
+
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stands in for the Hub: what is sent to it lies in a folder."""
-    folder = tmp_path / "hub"
-    folder.mkdir()
+def publish(
+    hub: Hub, sample_photos: Photos, index: pd.DataFrame, tmp_path: Path
+) -> Callable[[], Any]:
+    """Pushes the index's splits to the stand-in."""
+    return lambda: push(sample_photos, index, 0, MINE, Environment(tmp_path))
 
-    class Api:
-        def __init__(self, **_: Any) -> None: ...
 
-        def create_repo(self, repo_id: str, **options: Any) -> None:
-            (folder / "options.json").write_text(json.dumps({"repo_id": repo_id} | options))
-
-        def upload_file(self, path_or_fileobj: bytes, path_in_repo: str, **_: Any) -> None:
-            (folder / path_in_repo).write_bytes(path_or_fileobj)
-
-    def push_to_hub(splits: DatasetDict, *_: Any, **__: Any) -> None:
-        for name, rows in splits.items():
-            rows.to_parquet(folder / f"{name}-00000-of-00001.parquet")
-
-    monkeypatch.setattr("huggingface_hub.HfApi", Api)
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_token")
-    monkeypatch.setattr(DatasetDict, "push_to_hub", push_to_hub)
-    return folder
+def assert_read_back(repo: Repo, photos: Photos, index: pd.DataFrame, folder: Path) -> None:
+    """`datasets` opens what was pushed, by its files' names alone."""
+    for name, content in repo.files.items():
+        assert str(photos.root).encode() not in content, name
+        (folder / "repo" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "repo" / name).write_bytes(content)
+    splits = load_dataset(str(folder / "repo"), cache_dir=str(folder / "cache"))
+    assert_same(splits, photos, index)
 
 
 def test_what_is_pushed_is_read_back(
-    sample_photos: Photos, index: pd.DataFrame, hub: Path, tmp_path: Path
+    publish: Callable[[], Any], hub: Hub, sample_photos: Photos, index: pd.DataFrame, tmp_path: Path
 ) -> None:
-    done = push(sample_photos, index, 0, "me/mine", Environment(tmp_path))
-    assert done["url"].endswith("/datasets/me/mine") and done["photos"] == 239
-    sent = json.loads((hub / "options.json").read_text())
-    assert sent["repo_id"] == "me/mine" and sent["private"] and sent["repo_type"] == "dataset"
-    assert "Split by object" in (hub / "README.md").read_text()
-    files = {name: str(hub / f"{name}-*.parquet") for name in ("train", "validation", "test")}
-    splits = load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
-    assert splits["test"]["file"][:] == index.file[index.split == "test"].tolist()
-    picture = np.asarray(splits["test"][0]["image"])
-    np.testing.assert_array_equal(
-        picture, load_photo(sample_photos.root / splits["test"][0]["file"])
-    )
+    done = publish()
+    assert done["url"] == f"{hub.url}/datasets/{MINE}" and done["photos"] == 239
+    repo = hub.repo(MINE, "datasets")
+    assert repo.request["visibility"] == "private"
+    assert "Split by object" in repo.files["README.md"].decode()
+    assert_read_back(repo, sample_photos, index, tmp_path)
+
+
+def test_a_large_split_is_several_files(
+    publish: Callable[[], Any],
+    hub: Hub,
+    sample_photos: Photos,
+    index: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dataset_repo, "_SHARD", 100_000)
+    publish()
+    repo = hub.repo(MINE, "datasets")
+    assert len([name for name in repo.files if name.startswith("data/train-")]) > 1
+    assert_read_back(repo, sample_photos, index, tmp_path)
+
+
+def test_a_push_is_one_commit_and_repeating_it_none(publish: Callable[[], Any], hub: Hub) -> None:
+    publish()
+    repo = hub.repo(MINE, "datasets")
+    publish()
+    assert len(repo.commits) == 2  # the Hub makes the first
+    repo.files["data/train-00000-of-00009.parquet"] = b"of more photos"
+    repo.files["notes.txt"] = b"by hand"
+    publish()
+    assert "data/train-00000-of-00009.parquet" not in repo.files and "notes.txt" in repo.files
+
+
+@pytest.mark.parametrize("name", ["README.md", "data/train-00000-of-00001.parquet"])
+def test_another_data_set_is_left_alone(publish: Callable[[], Any], hub: Hub, name: str) -> None:
+    repo = hub.repo(MINE, "datasets")
+    repo.files[name] = b"# Theirs"
+    with pytest.raises(HubError) as raised:
+        publish()
+    assert "something else" in sentence(raised)
+    assert len(repo.commits) == 1 and repo.files[name] == b"# Theirs"
+
+
+def test_splits_of_an_earlier_version_are_replaced(publish: Callable[[], Any], hub: Hub) -> None:
+    card_then = b"# TrashNet\n\n2 photos of 2 classes, in splits that say how they were made.\n"
+    hub.repo(MINE, "datasets").files["README.md"] = card_then
+    publish()
+    assert "Split by object" in hub.repo(MINE, "datasets").files["README.md"].decode()
 
 
 @pytest.mark.parametrize("name", ["", "mine", "a/b/c", "me/my set", "../..", "me/" + "x" * 200])
 def test_a_name_that_is_none_is_refused_first(
     sample_photos: Photos, index: pd.DataFrame, env: Environment, name: str
 ) -> None:
-    with pytest.raises(DataError, match="OWNER/NAME"):
+    with pytest.raises(ConfigError, match="OWNER/NAME"):
         push(sample_photos, index, 0, name, env)
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("fault", "reason"),
     [
-        (401, "does not accept the token"),
-        (403, "may not write"),
-        (500, "status 500"),
-        (None, "not be reached"),
+        (Fault("POST .*/repos/create", 401), "does not accept the token"),
+        (Fault("POST .*/batch", 403, message="Storage quota exceeded"), "quota exceeded"),
+        (Fault("POST .*/commit/", 500), "trouble of its own"),
+        (Fault("PUT /lfs", 0), "could not be reached"),
+        (Fault("GET .*/resolve/", 500), "trouble of its own"),
     ],
+    ids=lambda value: getattr(value, "match", None),
 )
-def test_what_the_hub_refuses_is_one_sentence(
-    sample_photos: Photos,
-    index: pd.DataFrame,
-    hub: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    status: int | None,
-    said: str,
+def test_a_failure_publishes_nothing_and_can_be_repeated(
+    publish: Callable[[], Any], hub: Hub, fault: Fault, reason: str
 ) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        error = ConnectionError("many\nlines")
-        if status:
-            error.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
-        raise error
+    if "resolve" in fault.match:
+        publish()
+    before = dict(hub.repo(MINE, "datasets").files) if "create" not in fault.match else None
+    hub.faults = [fault]
+    with pytest.raises(HubError) as raised:
+        publish()
+    assert sentence(raised).startswith("Nothing was published") and reason in sentence(raised)
+    found = hub.repos.get(("datasets", MINE))
+    assert (found.files if found else None) == before
+    hub.faults = []
+    publish()
+    assert "README.md" in hub.repo(MINE, "datasets").files
 
-    monkeypatch.setattr(DatasetDict, "push_to_hub", fail)
-    with pytest.raises(DataError, match=said) as error:
-        push(sample_photos, index, 0, "me/mine", Environment(tmp_path))
-    assert "\n" not in str(error.value) and str(error.value).endswith(".")
+
+def test_photos_that_are_gone_are_said(
+    hub: Hub, sample_photos: Photos, index: pd.DataFrame, tmp_path: Path
+) -> None:
+    gone = dataclasses.replace(sample_photos, root=tmp_path / "gone")
+    with pytest.raises(DataError, match="could not be packed .No such file"):
+        push(gone, index, 0, MINE, Environment(tmp_path))
+    assert hub.repos == {}
 
 
 def test_without_a_token_or_a_network_there_is_one_sentence_and_a_way_on(
     sample_photos: Photos, index: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    with pytest.raises(DataError, match="HF_TOKEN.*save to disk"):
+    with pytest.raises(HubError, match="HF_TOKEN.*save to disk"):
         push(sample_photos, index, 0, "me/mine", Environment(tmp_path))
-    with pytest.raises(DataError, match="HF_HUB_OFFLINE.*save to disk"):
+    with pytest.raises(HubError, match="HF_HUB_OFFLINE.*save to disk"):
         push(sample_photos, index, 0, "me/mine", Environment(tmp_path, hub_offline=True))
 
 

@@ -1,11 +1,13 @@
 """The audited, split photos for others: a `DatasetDict` with a card, on disk or on the Hub."""
 
+import fnmatch
 import json
 import os
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,15 +15,27 @@ from trashnet.data.audit_findings import SAME_OBJECT
 from trashnet.data.dataset import Photos
 from trashnet.data.splits import EXCLUDED, SPLITS
 from trashnet.environment import Environment
-from trashnet.errors import DataError
+from trashnet.errors import DataError, HubError
 from trashnet.files import temporary_folder, write_atomically
-from trashnet.hub.dataset_dict import as_dataset_dict
+from trashnet.hub.markdown import code, text
+from trashnet.hub.repository import Repository
 from trashnet.progress import Progress, silent
 
-_MARK = "dataset_dict.json"
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+_SAVED = "dataset_dict.json"
 """The file by which `datasets` knows a saved `DatasetDict`."""
 
+_TAG = "trashnet-explorer"
+
+_OURS = (f"- {_TAG}\n", "in splits that say how they were made")
+"""What a card on the Hub is known to be ours by; the latter in versions before 0.2."""
+
 _LISTED = 100
+
+_SHARD = 500_000_000
+"""Bytes of photos in one Parquet file."""
 
 _METHODS = {
     "object": "by object: all photos of one object are on one side (column `group`), stratified "
@@ -32,6 +46,30 @@ _METHODS = {
     "authors": "as TrashNet's authors published it. **Photos of one object are in train and in "
     "test**, so a test flatters a model that has learned objects by heart.",
 }
+
+
+def as_dataset_dict(photos: Photos, index: pd.DataFrame) -> "DatasetDict":
+    """Returns the splits as a `datasets.DatasetDict`, to map, save or push.
+
+    Its columns are image, label, file and group: photos that share a group show one object.
+    """
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+    from datasets import Image as ImageFeature
+
+    features = Features(
+        image=ImageFeature(),
+        label=ClassLabel(names=list(photos.classes)),
+        file=Value("string"),
+        group=Value("int64"),
+    )
+
+    def dataset(rows: pd.DataFrame) -> Dataset:
+        images = [str(photos.root / file) for file in rows.file]
+        columns = rows[["label", "file", "group"]].to_dict("list")
+        return Dataset.from_dict({"image": images, **columns}, features=features)
+
+    parts = {split: index[index.split == split] for split in SPLITS}
+    return DatasetDict({split: dataset(rows) for split, rows in parts.items() if len(rows)})
 
 
 def save(
@@ -52,18 +90,15 @@ def save(
     Raises:
         DataError: The folder holds something else, or cannot be written.
     """
-    if folder.exists() and not (folder / _MARK).is_file() and any(_listing(folder)):
+    if folder.exists() and not (folder / _SAVED).is_file() and any(_listing(folder)):
         raise DataError(f"{folder} holds other files; name a new folder.")
-    splits, done = as_dataset_dict(photos, index), 0
+    splits = as_dataset_dict(photos, index)
     total = sum(map(len, splits.values()))
+    on_progress(0, total, "Saving the splits")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder(folder) as partial:
-            for name, rows in splits.items():
-                on_progress(done, total, f"Writing {name}")
-                rows.save_to_disk(partial / name)
-                done += len(rows)
-            (partial / _MARK).write_text('{"splits": ["' + '", "'.join(splits) + '"]}')
+            splits.save_to_disk(partial)
             (partial / "README.md").write_text(card(photos, index, seed), encoding="utf-8")
             old = partial.with_name(f"{partial.name}-old")  # swept away as any partial folder is
             if folder.exists():
@@ -84,7 +119,7 @@ def _listing(folder: Path) -> list[Path]:
 
 def is_saved(folder: Path) -> bool:
     """Whether the folder holds splits that were saved."""
-    return (folder / _MARK).is_file()
+    return (folder / _SAVED).is_file()
 
 
 def zip_saved(folder: Path, target: Path) -> None:
@@ -132,13 +167,13 @@ def push(
     is_private: bool = True,
     on_progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Pushes the splits to a data set repository on the Hub, which is made if it is not there.
+    """Pushes the splits and their card to a data set repository on the Hub, in one commit.
 
     Args:
         photos: The data set.
         index: Its index.
         seed: What the index was made with.
-        repository: `OWNER/NAME`.
+        repository: `OWNER/NAME`; made if it does not exist.
         env: Whether the Hub may be asked.
         is_private: Whether only its owner may see a repository that is new.
         on_progress: Told of the steps.
@@ -147,57 +182,69 @@ def push(
         `repository`, `url` and `photos`.
 
     Raises:
-        DataError: There is no token, the name is none, or the Hub refuses or cannot be reached.
+        ConfigError: The name is none.
+        DataError: The photos cannot be packed.
+        HubError: No token, refused, not reached, or the repository holds something else.
     """
-    check_repository(repository)
+    there = Repository(repository, "dataset")
     if reason := obstacle(env):
-        raise DataError(reason)
-    from huggingface_hub import HfApi
-
+        raise HubError(reason)
     splits = as_dataset_dict(photos, index)
     total = sum(map(len, splits.values()))
-    try:
+    with tempfile.TemporaryDirectory() as temporary:
         on_progress(0, total, "Connecting to the Hugging Face Hub")
-        api = HfApi(library_name="trashnet")
-        where = {"repo_id": repository, "repo_type": "dataset"}
-        api.create_repo(**where, private=is_private, exist_ok=True)
-        text = card(photos, index, seed, repository).encode()
-        # First, because what is pushed then adds what it knows of columns and files to this card.
-        api.upload_file(path_or_fileobj=text, path_in_repo="README.md", **where)
+        exists = there.look()
+        if exists:
+            _require_ours(there, Path(temporary))
+        on_progress(0, total, "Packing the photos")
+        files = _pack(splits, photos.root, Path(temporary))
+        if not exists:
+            there.create(is_private)
         on_progress(0, total, "Uploading the photos")
-        splits.push_to_hub(repository, private=is_private)
-    except Exception as error:  # the client's error classes change with its HTTP library
-        raise DataError(_hub_reason(error, repository)) from error
+        obsolete = set(fnmatch.filter(there.files, "data/*.parquet")) - set(files)
+        readme = card(photos, index, seed, repository).encode()
+        there.publish({**files, "README.md": readme}, obsolete, "Publish the splits")
     on_progress(total, total, "Uploading the photos")
-    url = f"https://huggingface.co/datasets/{repository}"
-    return {"repository": repository, "url": url, "photos": total}
+    return {"repository": repository, "url": there.url, "photos": total}
+
+
+def _require_ours(there: Repository, folder: Path) -> None:
+    """Raises `HubError` for a repository that holds anything but splits that were pushed."""
+    if "README.md" in there.files:
+        there.fetch(["README.md"], folder)
+        readme = (folder / "README.md").read_text("utf-8", errors="replace")
+        if any(mark in readme for mark in _OURS):
+            return
+    if set(there.files) - {".gitattributes"}:
+        raise HubError(
+            f"Nothing was published: {there.url} holds something else; choose another name."
+        )
+
+
+def _pack(splits: "DatasetDict", root: Path, folder: Path) -> dict[str, Path]:
+    """Writes the splits with their photos into Parquet files, named as the Hub knows splits."""
+    from datasets.table import embed_table_storage
+
+    files = {}
+    try:
+        for split, rows in splits.items():
+            count = 1 + sum((root / file).stat().st_size for file in rows["file"]) // _SHARD
+            for i in range(count):
+                name = f"data/{split}-{i:05}-of-{count:05}.parquet"
+                files[name] = folder / name
+                files[name].parent.mkdir(exist_ok=True)
+                shard = rows.shard(count, i).with_format("arrow")
+                embed = {"batched": True, "batch_size": 100, "keep_in_memory": True}
+                shard.map(embed_table_storage, **embed).to_parquet(files[name])
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(f"The photos could not be packed ({reason}).") from error
+    return files
 
 
 def check_repository(name: str) -> None:
-    """Raises `DataError` for what is no name of a repository."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        name = ""
-    if name.count("/") != 1:
-        raise DataError("A repository's name is OWNER/NAME, of letters, digits, '-', '_' and '.'.")
-
-
-def _hub_reason(error: Exception, repository: str) -> str:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status == 401:
-        return "The Hugging Face Hub does not accept the token; make a new one and set HF_TOKEN."
-    if status == 403:
-        return f"The token may not write to {repository}; use one that may, or another name."
-    if status is not None:
-        return f"The Hugging Face Hub refuses (status {status}); try again later, or save to disk."
-    return (
-        f"The Hugging Face Hub could not be reached ({type(error).__name__}); check the "
-        "connection and try again, or save to disk."
-    )
+    """Raises `ConfigError` for what is no name of a repository."""
+    Repository(name, "dataset")
 
 
 # ---------------------------------------------------------------- card
@@ -209,6 +256,7 @@ def card(photos: Photos, index: pd.DataFrame, seed: int, repository: str = "") -
     name = "TrashNet" if is_trashnet else photos.name
     metadata = ["license: mit"] * is_trashnet + [
         f"pretty_name: {json.dumps(f'{name}, audited and split', ensure_ascii=False)}",
+        f"tags:\n- {_TAG}",
         "task_categories:\n- image-classification",
     ]
     split = index.attrs["split"]
@@ -218,9 +266,8 @@ def card(photos: Photos, index: pd.DataFrame, seed: int, repository: str = "") -
     load = f'load_dataset("{repository}")' if repository else 'load_from_disk("FOLDER")'
     sections = [
         f"---\n{chr(10).join(metadata)}\n---",
-        f"# {name}, audited and split",
-        f"{len(kept):,} photos of {len(photos.classes)} classes, in splits that say how they were "
-        "made.",
+        f"# {text(name)}, audited and split",
+        f"{len(kept):,} photos of {len(photos.classes)} classes.",
         f"```python\nimport datasets\n\nsplits = datasets.{load}\n```",
         "## Splits",
         _counts(photos, kept),
@@ -238,15 +285,17 @@ def card(photos: Photos, index: pd.DataFrame, seed: int, repository: str = "") -
         _left_out(index),
         "## Labels",
         f"Changed by a review: {len(relabelled):,}."
-        + "".join(f"\n- `{r.file}`: {r.label}" for r in relabelled.head(_LISTED).itertuples()),
+        + "".join(
+            f"\n- {code(r.file)}: {text(r.label)}" for r in relabelled.head(_LISTED).itertuples()
+        ),
         "## Source and licence",
         "[TrashNet](https://github.com/garythung/trashnet) by Gary Thung and Mindy Yang, MIT "
         "licence; its `dataset-resized.zip`, 512 × 384 pixels. Please cite them."
         if is_trashnet
         else "Drawn sample pictures of TrashNet Explorer; they show nothing real."
         if photos.is_sample
-        else f"Photos of the publisher's own, from the folder `{photos.name}`. Say here where they "
-        "are from and under which licence they may be used, before you share them.",
+        else f"Photos of the publisher's own, from the folder {code(photos.name)}. Say here where "
+        "they are from and under which licence they may be used, before you share them.",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -257,16 +306,18 @@ def _counts(photos: Photos, kept: pd.DataFrame) -> str:
         index=list(photos.classes), columns=present, fill_value=0
     )
     lines = [f"| class | {' | '.join(present)} |", "|---" + "|---:" * len(present) + "|"]
-    lines += [f"| {row.Index} | {' | '.join(map(str, row[1:]))} |" for row in table.itertuples()]
+    lines += [
+        f"| {text(row.Index)} | {' | '.join(map(str, row[1:]))} |" for row in table.itertuples()
+    ]
     return "\n".join(lines)
 
 
 def _left_out(index: pd.DataFrame) -> str:
     rows = index[index.split == EXCLUDED]
     if rows.empty:
-        return "No photo that can be read was left out."
+        return "Every photo that can be read is in a split."
     lines = [
-        f"- `{row.file}`: "
+        f"- {code(row.file)}: "
         + ("filed under two classes" if "conflict" in row.flag else "left out by a review")
         for row in rows.head(_LISTED).itertuples()
     ]

@@ -21,10 +21,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     made.filters |= {
         "text": text,
-        "code": code,
         "number": "{:,}".format,
         "decimal": "{:.3f}".format,
         "percent": lambda share: f"{100 * share:.1f} %",

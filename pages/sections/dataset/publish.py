@@ -11,7 +11,7 @@ from pages.shared.job_progress import follow, say_why, start
 from pages.shared.owner import allowed_later, locked, owner_only, refusal
 from trashnet.data.dataset import Photos
 from trashnet.data.splits import EXCLUDED
-from trashnet.errors import DataError
+from trashnet.errors import ConfigError
 from trashnet.files import digest
 from trashnet.hub.dataset_repo import card, check_repository, is_saved, obstacle, zip_saved
 from trashnet.runs.jobs import Job
@@ -143,7 +143,7 @@ def push(job: Job, split: str, name: str, public: bool) -> None:
     """Starts the pushing: the one place where pages do."""
     try:
         check_repository(name)
-    except DataError as error:
+    except ConfigError as error:
         st.error(str(error), icon=":material/error:")
         return
     options = ["--push", name] + ["--public"] * public
