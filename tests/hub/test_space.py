@@ -9,7 +9,6 @@ import yaml
 from tests.conftest import ROOT, run_command
 from tests.hub.conftest import processes, sentence
 from tests.hub.hub_server import Fault, Hub
-from tests.hub.test_push_pull import hub, processes, sentence  # noqa: F401
 from tests.pages.visiting import open_page, words
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
