@@ -3,13 +3,14 @@
 import streamlit as st
 
 from pages.sections.training.run_table import runs_frame
-from pages.shared import loaders
 from pages.shared.answer_card import render_answer
 from pages.shared.markdown import plain
 from pages.shared.page import page_header, page_link
-from pages.shared.widgets import OUT_OF_FOLD, accuracy_text, figures_of, warn_of_samples
+from pages.shared.photos import photos_if_any
+from pages.shared.progress import sentence
+from pages.shared.runs import OUT_OF_FOLD, all_runs, answering_runs, figures_of
+from pages.shared.widgets import accuracy_text, warn_of_samples
 from trashnet.data.dataset import Photos
-from trashnet.errors import TrashnetError
 from trashnet.runs.run import Run
 from trashnet.runs.store import describe
 
@@ -67,7 +68,7 @@ def render_drop_zone(run: Run | None, photos: Photos | None) -> None:
 
 def render_cards(run: Run | None, photos: Photos | None) -> None:
     """Draws a card per page with one live figure each."""
-    runs = loaders.runs()
+    runs = all_runs()
     cards = (
         (
             "pages/1_Dataset.py",
@@ -115,7 +116,7 @@ def _errors_of(run: Run) -> str:
 
 def render_latest_runs() -> None:
     """Lists the last three runs."""
-    rows = [describe(run) for run in loaders.runs()[:3]]
+    rows = [describe(run) for run in all_runs()[:3]]
     if rows:
         st.subheader("Latest runs")
         st.dataframe(
@@ -145,13 +146,10 @@ def main() -> None:
     """Draws the page."""
     page_header("Home", "What is this and how good is it?")
     render_intro()
-    try:
-        photos = loaders.photos_if_any()
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-        photos = None
-    finished = loaders.answering_runs()
-    run = finished[0] if finished else None
+    photos = None
+    with sentence():
+        photos = photos_if_any()
+    run = next(iter(answering_runs()), None)
     render_figures(run, photos)
     render_drop_zone(run, photos)
     render_cards(run, photos)

@@ -12,18 +12,24 @@ from pages.sections.dataset import (
     publish,
     splits,
 )
-from pages.shared import dataset_dialog, loaders
+from pages.sections.dataset.audit_job import audit_of, offer_audit
 from pages.shared.markdown import plain
 from pages.shared.page import page_header
+from pages.shared.photo_dialog import asked_photo, show_photo
+from pages.shared.photos import groups_of, index_of, require_photos, scan_of, splits_of
+from pages.shared.progress import sentence
+from pages.shared.runs import all_predictions, run_for
 from pages.shared.widgets import choose_one
-from trashnet.errors import TrashnetError
+from trashnet.data.audit_findings import known_pairs, known_places
+from trashnet.environment import environment
 
 page_header("Dataset", "Can I trust these photos?")
-photos = loaders.require_photos()
-scanned = loaders.scanned(photos)
+photos = require_photos()
+scanned, cache = scan_of(photos), environment().cache
+groups = groups_of(photos, scanned)
 counts = scanned[scanned.error.isna()].label.value_counts()
 
-ways = loaders.splits_of(photos, scanned)
+ways = splits_of(photos, groups)
 split = choose_one(
     "Split",
     ways,
@@ -33,10 +39,10 @@ split = choose_one(
     "test and an eighth of the rest in validation, stratified by class. authors: the lists "
     "TrashNet's authors published.",
 )
-try:
-    index = loaders.index(photos, scanned, split, seed=0)
-except TrashnetError as error:
-    st.error(str(error), icon=":material/error:")
+index = None
+with sentence():
+    index = index_of(photos, scanned, split, groups)
+if index is None:
     balance.render_unreadable(scanned)
     st.stop()
 sizes = index.group.value_counts()
@@ -68,15 +74,44 @@ if "object" not in ways:
         "Which photos show the same object is not known yet; the tab Audit finds out.",
         icon=":material/search_insights:",
     )
-dataset_dialog.open_if_asked(photos, index)
+file = asked_photo(index.file)
+if file is not None:
+    run = run_for(photos)
+    predictions = None if run is None else all_predictions(run)
+    show_photo(file, photos.root, index, run, predictions)
+
+
+def render_splits() -> None:
+    """Draws what the ways of splitting leak, once an audit has found what looks alike."""
+    pairs = known_pairs(photos, scanned, cache)
+    if groups is None or pairs is None:
+        offer_audit(photos, "What a split leaks is not known yet.", "splits")
+    else:
+        splits.render(photos, scanned, groups, pairs)
+
+
+def render_audit() -> None:
+    """Draws the findings, those of an audit among them."""
+    pairs, places = known_pairs(photos, scanned, cache), known_places(photos, scanned, cache)
+    photo_audit.render(photos, scanned, index, pairs, places)
+
+
+def render_map() -> None:
+    """Draws the map, once an audit has placed the photos on it."""
+    places = known_places(photos, scanned, cache)
+    if places is None or audit_of(photos).is_running:
+        offer_audit(photos, "Where the photos lie on a map is not known yet.", "map")
+    else:
+        photo_map.render(photos, index, places, run_for(photos))
+
 
 SECTIONS = {
     "Balance": lambda: balance.render(photos, scanned, index),
     "Photos": lambda: photo_browser.render(photos, index),
     "Augmentation": lambda: augmentation.render(photos, index),
-    "Splits": lambda: splits.render(photos, scanned),
-    "Audit": lambda: photo_audit.render(photos, scanned, index),
-    "Map": lambda: photo_map.render(photos, scanned, index),
+    "Splits": render_splits,
+    "Audit": render_audit,
+    "Map": render_map,
     "Statistics": lambda: pixel_statistics.render(photos, scanned, index),
     "Publish": lambda: publish.render(photos, index),
 }

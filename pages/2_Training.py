@@ -4,17 +4,19 @@ import streamlit as st
 
 from pages.sections.training import form as training_form
 from pages.sections.training import hub_model, monitor, run_table
-from pages.shared import loaders
 from pages.shared.page import is_phone, page_header
+from pages.shared.photos import require_photos
+from pages.shared.runs import active_run
+from trashnet.environment import environment
 
 page_header("Training", "Start it, watch it, trust it to survive.")
-photos = loaders.require_photos(otherwise=hub_model.render)
-if loaders.env().is_temporary:
+photos = require_photos(otherwise=hub_model.render)
+if environment().is_temporary:
     st.caption(
         ":material/hourglass_empty: Runs are kept in a temporary folder here and are lost when the "
         "app restarts: download what you want to keep."
     )
-if is_phone() and loaders.active_run():  # what happens now comes before what may come next
+if is_phone() and active_run():  # what happens now comes before what may come next
     monitor.render()
     training_form.render(photos)
 else:

@@ -12,13 +12,12 @@ from pages.sections.evaluation import (
     report,
     robustness,
 )
-from pages.shared import loaders
 from pages.shared.page import page_header
+from pages.shared.photo_dialog import asked_photo, show_photo
+from pages.shared.runs import OUT_OF_FOLD, figures_of, finished_runs, view_of
 from pages.shared.widgets import (
-    OUT_OF_FOLD,
     accuracy_text,
     choose_one,
-    figures_of,
     pick_run,
     split_name,
     warn_of_samples,
@@ -28,7 +27,7 @@ page_header("Evaluation", "Where does it fail, and why?")
 
 left, right = st.columns([3, 2], vertical_alignment="bottom")
 with left:
-    run = pick_run("evaluation_run", loaders.finished_runs())
+    run = pick_run("evaluation_run", finished_runs())
 evaluation = run.evaluation()
 by_split = figures_of(evaluation)
 with right:
@@ -41,7 +40,8 @@ with right:
         help="Validation chose the epoch, the temperature and the threshold; no choice reads test. "
         "Out of fold: every photo, answered by one of five models that never saw its object.",
     )
-figures = by_split[split]
+view = view_of(run, split, evaluation)
+figures = view.figures
 warn_of_samples(run)
 
 with st.container(horizontal=True):
@@ -83,9 +83,18 @@ if split in evaluation.get("unreviewed", {}):
     )
 
 
+@st.fragment  # a click is answered without the rest of the page being drawn again
+def render_errors() -> None:
+    """Draws the mistakes, and the photo that was opened among them."""
+    errors.render(view)
+    file = asked_photo(view.predictions.file)
+    if file is not None:
+        show_photo(file, view.root, view.index, view.run, view.predictions)
+
+
 def render_comparison() -> None:
     """Lets a person choose another run to compare with."""
-    others = [other for other in loaders.finished_runs() if other.path != run.path]
+    others = [other for other in finished_runs() if other.path != run.path]
     if others:
         comparison.render(pick_run("evaluation_other", others), run, "evaluation_compare")
     else:
@@ -93,12 +102,12 @@ def render_comparison() -> None:
 
 
 SECTIONS = {
-    "Errors": lambda: errors.render(run, split, figures),
-    "Report": lambda: report.render(run, figures, split),
-    "Calibration": lambda: calibration.render(run, split, figures),
-    "Bias": lambda: bias.render(run, split, figures),
+    "Errors": render_errors,
+    "Report": lambda: report.render(view),
+    "Calibration": lambda: calibration.render(view),
+    "Bias": lambda: bias.render(view),
     "Robustness": lambda: robustness.render(run),
-    "Label errors": lambda: label_errors.render(run),
+    "Label errors": lambda: label_errors.render(view),
     "Compare": render_comparison,
     "Own photos": lambda: own_photos.render(run),
 }

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from pages.sections.classify import batch_table, photo_input
-from pages.shared import loaders
 from pages.shared.answer_card import render_photo
 from pages.shared.page import page_header
+from pages.shared.runs import answering_runs
 from pages.shared.widgets import pick_run, warn_of_samples
 
 MOST_CARDS = 3  # more photos get a row each
@@ -15,7 +15,7 @@ ALONE = "no other"
 def main() -> None:
     """Draws the page."""
     page_header("Classify", "What is this?")
-    runs = loaders.answering_runs()
+    runs = answering_runs()
     above = st.container()  # on a phone the photo and its answer come before the choice of models
     one, two = st.columns(2)
     with one:

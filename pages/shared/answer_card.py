@@ -1,15 +1,19 @@
 """An answer for one photo: the class, how sure the model is, and why."""
 
+from pathlib import Path
+
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from pages.shared import loaders
+from pages.shared.answering import answer_of, evidence_of
 from pages.shared.markdown import bold, plain
-from pages.shared.widgets import photo_grid
+from pages.shared.progress import sentence
+from pages.shared.runs import photo_root
+from pages.shared.widgets import chart, photo_grid
 from trashnet.charts import probability_bars
 from trashnet.data.image_io import load_photo, thumbnail
-from trashnet.errors import PhotoError, TrashnetError
+from trashnet.errors import PhotoError
 from trashnet.inference.classifier import Prediction, Similar
 from trashnet.inference.explain import overlay
 from trashnet.runs.run import Run
@@ -38,27 +42,24 @@ def render_photo(runs: list[Run], name: str, source: bytes | PhotoError, key: st
 
 def render_answer(run: Run, content: bytes, key: str) -> None:
     """Answers for an uploaded photo, or says in a sentence why it cannot."""
-    try:
-        prediction = loaders.answer(run, content)
+    with sentence(":material/broken_image:"):
+        answer = answer_of(run, content)
         picture = load_photo(thumbnail(content, 2 * SIDE))
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/broken_image:")
-        return
-    classifier = loaders.classifier(run)
-    # Above the photo: on a phone, one screen holds the answer.
-    _render_words(prediction, classifier.threshold)
-    left, right = st.columns([2, 3])
-    with left:
-        st.fragment(_render_map)(run, content, picture, prediction.label, key)
-    with right:
-        st.plotly_chart(
-            probability_bars(prediction.probabilities, run.classes),
-            key=f"{key}_bars",
-            config={"displayModeBar": False},
-            alt="Probability of each class",
-        )
-        st.caption(f"{KNOWS} Answered by {run.id}.")
-    render_similar(run, classifier.similar(prediction))
+        # Above the photo: on a phone, one screen holds the answer.
+        _render_words(answer.prediction, answer.threshold)
+        left, right = st.columns([2, 3])
+        with left:
+            st.fragment(_render_map)(run, content, picture, answer.prediction, key)
+        with right:
+            render_bars(answer.prediction, run.classes, key)
+            st.caption(f"{KNOWS} Answered by {run.id}.")
+        render_similar(photo_root(run), answer.similar)
+
+
+def render_bars(prediction: Prediction, classes: tuple[str, ...], key: str) -> None:
+    """Draws how probable each class is."""
+    bars = probability_bars(prediction.probabilities, classes)
+    chart(bars, f"{key}_bars", "Probability of each class")
 
 
 def _render_words(prediction: Prediction, threshold: float) -> None:
@@ -75,9 +76,12 @@ def _render_words(prediction: Prediction, threshold: float) -> None:
     )
 
 
-def _render_map(run: Run, content: bytes, picture: NDArray[np.uint8], label: str, key: str) -> None:
+def _render_map(
+    run: Run, content: bytes, picture: NDArray[np.uint8], prediction: Prediction, key: str
+) -> None:
     """Draws the photo under the map of what spoke for the class."""
     place = st.container()  # the photo first, then what changes it
+    label, alt = prediction.label, "the photo you uploaded"
     opacity = st.slider(
         f"Heat map: what spoke for {plain(label)}",
         0,
@@ -89,20 +93,17 @@ def _render_map(run: Run, content: bytes, picture: NDArray[np.uint8], label: str
         help="How much of the map lies over the photo: yellow spoke most for the answer, dark "
         "did not.",
     )
-    alt = "the photo you uploaded"
     if opacity:
-        try:
-            picture = overlay(picture, loaders.evidence(run, content, label), opacity / 100)
+        with sentence():  # the run may have been deleted meanwhile
+            evidence = evidence_of(run, content, label, prediction)
+            picture = overlay(picture, evidence, opacity / 100)
             alt += f", and where it looks like {label}"
-        except TrashnetError as error:  # the run may have been deleted meanwhile
-            st.error(str(error), icon=":material/error:")
     place.image(picture, width=min(picture.shape[1], SIDE), alt=alt, output_format="JPEG")
 
 
-def render_similar(run: Run, similar: list[Similar]) -> None:
+def render_similar(root: Path, similar: list[Similar]) -> None:
     """Draws the training photos that a photo is most like, or names them."""
     st.markdown("**The training photos it is most like**")
-    root = loaders.photo_root(run)
     if all((root / s.file).is_file() for s in similar):
         captions = [f"{bold(s.label)}  \n{plain(s.file.split('/')[-1])}" for s in similar]
         photo_grid(root, [s.file for s in similar], captions, width=110)

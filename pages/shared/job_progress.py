@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from pages.shared import loaders
 from pages.shared.owner import locked, owner_only
-from trashnet.errors import TrashnetError
+from pages.shared.progress import sentence
+from trashnet.environment import environment
 from trashnet.runs.jobs import Job
 
 REFRESH_SECONDS = 1
@@ -15,11 +15,8 @@ REFRESH_SECONDS = 1
 @owner_only
 def start(job: Job, arguments: list[str]) -> None:
     """Starts a command and draws the page again, or says why it cannot be started."""
-    try:
-        job.start(arguments, loaders.env())
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-    else:
+    with sentence():
+        job.start(arguments, environment())
         st.rerun()
 
 

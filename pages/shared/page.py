@@ -5,9 +5,11 @@ from typing import Literal
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.shared import loaders
 from pages.shared.markdown import plain
 from pages.shared.owner import render_door
+from pages.shared.photos import photos_if_any
+from pages.shared.runs import active_run
+from trashnet.environment import environment
 from trashnet.errors import TrashnetError
 
 PAGES = (
@@ -32,7 +34,7 @@ def page_header(name: str, question: str) -> None:
         layout="wide",
     )
     try:
-        loaders.env()
+        environment()
     except TrashnetError as error:  # no page can do anything without a home
         st.error(str(error), icon=":material/error:")
         st.stop()
@@ -42,7 +44,7 @@ def page_header(name: str, question: str) -> None:
             _render_links("stretch")
             st.divider()
         # By itself only while there is something new to say.
-        st.fragment(_render_status, run_every=5 if loaders.active_run() else None)()
+        st.fragment(_render_status, run_every=5 if active_run() else None)()
         render_door()
     if is_phone():  # there the sidebar would lie over the page and stay open
         with st.container(horizontal=True, gap="xsmall"):
@@ -77,7 +79,7 @@ def page_link(
 
 def _render_status() -> None:
     try:
-        photos = loaders.photos_if_any()
+        photos = photos_if_any()
     except TrashnetError as error:
         st.caption(f":material/error: {error}")
     else:
@@ -88,13 +90,13 @@ def _render_status() -> None:
         else:
             count = f"{len(photos.files):,} photos"
             st.caption(f":material/photo_library: {plain(photos.name)}, {count}")
-    if loaders.env().is_temporary:
+    if environment().is_temporary:
         st.caption(
             ":material/hourglass_empty: runs are lost on restart",
-            help=f"They are kept in a temporary folder, `{loaders.env().home}`. Take along what "
+            help=f"They are kept in a temporary folder, `{environment().home}`. Take along what "
             "you want to keep, or set `TRASHNET_HOME` to a folder that stays.",
         )
-    active = loaders.active_run()
+    active = active_run()
     if active is None:
         st.caption(":material/pause_circle: no training running")
     else:

@@ -1,32 +1,33 @@
-"""One photo in full: what was answered and why, what it is like, and what to do about its label."""
+"""One photo in full: what it is like, what a model answers and why, and what to do about it."""
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages.shared import loaders
-from pages.shared.answer_card import render_similar
+from pages.shared.answer_card import render_bars, render_similar
+from pages.shared.answering import answer_of, evidence_of
 from pages.shared.markdown import bold, plain
+from pages.shared.photos import photo_path
+from pages.shared.progress import sentence
 from pages.shared.review_buttons import open_desk, render_review
+from pages.shared.runs import OUT_OF_FOLD, photo_root
 from pages.shared.widgets import photo_grid
-from trashnet.charts import probability_bars
-from trashnet.data.image_io import load_photo, thumbnail
-from trashnet.errors import TrashnetError
+from trashnet.data.image_io import QUALITIES, file_format, load_photo, thumbnail
 from trashnet.inference.explain import overlay
 from trashnet.runs.run import Run
 
 PARAMETER = "photo"
 """Of the address: the photo that is open, so that it can be shared."""
 
+LARGEST = 2048
+"""Longer side of the photo as it is shown, in pixels: larger ones would take long on a phone."""
 
-def open_if_asked(run: Run, said: pd.DataFrame) -> None:
-    """Opens the photo that the address names, if it is among these answers."""
+
+def asked_photo(files: pd.Series) -> str | None:
+    """Returns the photo that the address names, if it is one of these."""
     file = st.query_params.get(PARAMETER)
-    row = said[said.file == file]
-    if len(row):
-        _show(run, row.iloc[0])
+    return file if file is not None and (files == file).any() else None
 
 
 def open_photo(file: str) -> None:
@@ -40,56 +41,105 @@ def close_photo() -> None:
 
 
 @st.dialog("Photo", width="large", on_dismiss=close_photo)
-def _show(run: Run, row: pd.Series) -> None:
-    right = row.label == row.predicted
-    st.markdown(
-        f"{plain(row.file)} · true {bold(row.label)}, predicted {bold(row.predicted)} with "
-        f"{row.confidence:.0%}"
-    )
-    path = loaders.photo_file(run, row.file)
+def show_photo(
+    file: str,
+    root: Path,
+    index: pd.DataFrame | None,
+    run: Run | None,
+    predictions: pd.DataFrame | None,
+) -> None:
+    """Opens a photo.
+
+    Args:
+        file: The photo, of the index or of the predictions.
+        root: Its folder.
+        index: Every photo of the data set or run, where they are known.
+        run: Whose model answers, if one can.
+        predictions: What the run answered: `file`, `predicted`, `confidence` and `split`.
+    """
+    row, said = _row_of(index, file), _row_of(predictions, file)
+    label = (said if row is None else row).label
+    split = "" if row is None else f" · {row.split}"
+    st.markdown(f"{plain(file)} · {bold(label)}{split}")
+    path = photo_path(root, file)
     if path is None:
         st.info("The photo itself is not on this machine.", icon=":material/broken_image:")
         return
-    try:
+    with sentence(":material/broken_image:"):
         content = path.read_bytes()
-        prediction = loaders.answer(run, content)
-        picture = load_photo(thumbnail(content, 720))
-        labels = [row.predicted] if right else [row.predicted, row.label]
-        maps = [overlay(picture, loaders.evidence(run, content, label), 0.45) for label in labels]
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    for column, label, drawn in zip(st.columns(2), labels, maps, strict=False):
-        what = "predicted" if label == row.predicted else "true"
-        column.image(
-            drawn,
-            caption=f"what spoke for {plain(label)} ({what})",
-            alt=f"{row.file}, and where it looks like {label}",
-            output_format="JPEG",
-        )
-    st.plotly_chart(
-        probability_bars(prediction.probabilities, run.classes),
-        key="dialog_bars",
-        config={"displayModeBar": False},
-        alt="Probability of each class",
-    )
-    if not np.isclose(prediction.confidence, row.confidence, atol=0.005):
-        st.caption(
-            "Maps and bars are of the run's own model; out of fold, this photo was answered by "
-            "another of its five, which never saw it."
-        )
-    render_similar(run, loaders.classifier(run).similar(prediction))
-    if (index := loaders.run_index(run)) is not None:
-        render_object(index, loaders.photo_root(run), row.file)
-    if (desk := open_desk()) is not None:
-        render_review(desk, row.file, row.label, "dialog", suggested=row.predicted)
+        picture, stored = thumbnail(content, LARGEST), file_format(content)
+        left, right = st.columns([3, 2])
+        with left:
+            st.image(picture, alt=f"{file}, full size")
+            if (desk := open_desk()) is not None:
+                suggested = None if said is None else said.predicted
+                render_review(desk, file, label, "dialog", suggested)
+        if row is not None:
+            with right:
+                _render_facts(index, row, stored)
+        if run is None:
+            st.caption("No finished run knows these classes, so no model answers here yet.")
+        else:
+            with sentence():  # what follows needs no model
+                _render_answer(run, file, content, label, said)
+        if row is not None:
+            _render_object(index, row, root)
 
 
-def render_object(index: pd.DataFrame, root: Path, file: str) -> None:
+def _row_of(table: pd.DataFrame | None, file: str) -> pd.Series | None:
+    rows = [] if table is None else table[table.file == file]
+    return rows.iloc[0] if len(rows) else None
+
+
+def _render_facts(index: pd.DataFrame, row: pd.Series, stored: str) -> None:
+    facts = {
+        "pixels": f"{row.width:,} × {row.height:,}",
+        "file": f"{row.bytes / 1000:,.0f} kB, {stored}",
+        "flags": row.flag.replace(";", ", ") or "none",
+    }
+    if row.label != row.original_label:
+        facts["filed under"] = plain(row.original_label)
+    for quality in QUALITIES:
+        share = (index[quality] < row[quality]).mean()
+        facts[quality] = f"{row[quality]:.3f}, above {share:.0%} of the photos"
+    first, *lines = [f"| {name} | {value} |" for name, value in facts.items()]
+    st.markdown("\n".join([first, "|---|---|", *lines]))
+
+
+def _render_object(index: pd.DataFrame, row: pd.Series, root: Path) -> None:
     """Draws the other photos of the same object."""
-    group = index.group[index.file == file]
-    same = index[index.group.isin(group) & (index.file != file)].head(8)
+    same = index[(index.group == row.group) & (index.file != row.file)].head(8)
     if len(same):
         st.markdown("**Other photos of the same object**")
         captions = [f"{plain(r.file.split('/')[-1])}  \n{r.split}" for r in same.itertuples()]
         photo_grid(root, same.file, captions, width=110)
+
+
+def _render_answer(run: Run, file: str, content: bytes, label: str, said: pd.Series | None) -> None:
+    """Draws what a model says of the photo, what spoke for it, and for the true class."""
+    st.markdown(f"**What the run “{run.id}” says**")
+    answer = answer_of(run, content)
+    predicted = answer.prediction.label if said is None else said.predicted
+    if said is not None:
+        st.caption(_in_words(said))
+    picture = load_photo(thumbnail(content, 720))
+    kinds = {label: "true", predicted: "predicted"}
+    columns = st.columns(len(kinds) + 1)
+    for column, (name, kind) in zip(columns, reversed(kinds.items()), strict=False):
+        evidence = evidence_of(run, content, name, answer.prediction)
+        column.image(
+            overlay(picture, evidence, 0.45),
+            caption=f"what spoke for {plain(name)} ({kind})",
+            alt=f"{file}, and where it looks like {name}",
+            output_format="JPEG",
+        )
+    with columns[-1]:
+        render_bars(answer.prediction, run.classes, "dialog")
+    render_similar(photo_root(run), answer.similar)
+
+
+def _in_words(said: pd.Series) -> str:
+    what = f"answered {bold(said.predicted)} with {said.confidence:.0%}"
+    if said.split == OUT_OF_FOLD:
+        return f"A model that never saw its object {what}; maps and bars are of the run's own."
+    return f"In this run the photo was in {said.split}; the run {what}."

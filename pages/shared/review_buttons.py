@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.shared import loaders
 from pages.shared.markdown import plain
 from pages.shared.owner import locked, owner_only
+from pages.shared.photos import photos_if_any
+from pages.shared.progress import sentence
 from trashnet.data.dataset import Photos
 from trashnet.data.index import review_of
 from trashnet.data.review import Decision, Review
+from trashnet.environment import environment
 from trashnet.errors import TrashnetError
 
 UNCHANGED = "A decision changes no photo; it is kept in the review file and can be undone."
@@ -34,15 +36,11 @@ def open_desk() -> Desk | None:
     """Returns the review of the photos in use; None where there are none, and says what is wrong
     where the review file is damaged.
     """
-    try:
-        photos = loaders.photos_if_any()
-        if photos is None:
-            return None
-        review = review_of(photos, loaders.env())
-        return Desk(photos, review, review.latest())
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-        return None
+    with sentence():
+        if (photos := photos_if_any()) is not None:
+            review = review_of(photos, environment())
+            return Desk(photos, review, review.latest())
+    return None
 
 
 @owner_only

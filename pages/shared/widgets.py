@@ -1,15 +1,16 @@
-"""Pieces that several pages draw: run picker, grid of photos, accuracy in words."""
+"""Pieces that several pages draw: run picker, chart, grid of photos, accuracy in words."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pandas as pd
 import streamlit as st
 
-from pages.shared import loaders
 from pages.shared.markdown import plain, unmarked
 from pages.shared.page import page_link
-from trashnet.errors import PhotoError
+from pages.shared.photos import thumbnails
+from pages.shared.runs import validation_accuracy
 from trashnet.files import digest
 from trashnet.runs.run import Run
 
@@ -44,7 +45,7 @@ def describe_run(run: Run) -> str:
     config, data = run.train_config, run.config["data"]["name"]
     epochs = f" · {config.epochs} epochs" if config.epochs else ""
     settings = f"{config.model} · {config.image_size} px{epochs} · {data}"
-    return f"{settings} · {loaders.validation_accuracy(run):.1%} of validation right"
+    return f"{settings} · {validation_accuracy(run):.1%} of validation right"
 
 
 def choose_one(label: str, options: Sequence[str], default: str, key: str, **look: Any) -> str:
@@ -64,18 +65,6 @@ def choose_one(label: str, options: Sequence[str], default: str, key: str, **loo
     return chosen or default
 
 
-OUT_OF_FOLD = "out_of_fold"
-"""Named like a split: the answers of models that never saw the photo's object."""
-
-
-def figures_of(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the reports of an evaluation by split, the out-of-fold one among them."""
-    folds = {OUT_OF_FOLD: evaluation[OUT_OF_FOLD]} if OUT_OF_FOLD in evaluation else {}
-    order = ("test", "validation", "train")
-    splits = evaluation["splits"]
-    return {"test": splits["test"]} | folds | {s: splits[s] for s in order if s in splits}
-
-
 def split_name(split: str) -> str:
     """Writes a split for people."""
     return split.replace("_", " ")
@@ -85,6 +74,28 @@ def accuracy_text(report: dict[str, Any], split: str) -> str:
     """Says an accuracy's interval, split and n, as every accuracy on screen must."""
     low, high = report["accuracy_interval"]
     return f"{low:.1%} to {high:.1%}, {split_name(split)}, n = {report['n']:,}"
+
+
+def chart(figure: Any, key: str, alt: str, **look: Any) -> Any:
+    """Draws a figure without Plotly's own buttons; returns what is selected in it.
+
+    Args:
+        figure: Of `trashnet.charts`.
+        key: Of the widget.
+        alt: What it shows, for those who cannot see it.
+        look: Further arguments of `st.plotly_chart`.
+    """
+    return st.plotly_chart(figure, key=key, alt=alt, config={"displayModeBar": False}, **look)
+
+
+def render_thumbnail(
+    content: bytes | None, alt: str, width: int | Literal["content"] = "content"
+) -> None:
+    """Draws a photo's thumbnail, or says that there is none."""
+    if content is None:
+        st.caption(":material/broken_image: photo not on this machine")
+    else:
+        st.image(content, width=width, alt=alt)
 
 
 def photo_grid(
@@ -99,15 +110,11 @@ def photo_grid(
 
     With `on_open`, each has a button below it, named `open_label`, that calls it with the file.
     """
-    loaders.make_thumbs(root, files, 2 * width)
+    contents = thumbnails(root, files, 2 * width)
     with st.container(horizontal=True, gap="small"):
-        for file, caption in zip(files, captions, strict=True):
+        for file, caption, content in zip(files, captions, contents, strict=True):
             with st.container(width=width, gap=None):
-                try:
-                    picture = loaders.thumb(root, file, 2 * width)
-                    st.image(picture, width=width, alt=f"{file}: {unmarked(caption)}")
-                except (OSError, PhotoError):
-                    st.caption(":material/broken_image: photo not on this machine")
+                render_thumbnail(content, f"{file}: {unmarked(caption)}", width)
                 st.caption(caption)
                 if on_open is not None:
                     st.button(
@@ -118,6 +125,29 @@ def photo_grid(
                         args=(file,),
                         help=plain(f"Open {file}"),
                     )
+
+
+def photo_cards(
+    root: Path,
+    rows: pd.DataFrame,
+    caption: Callable[[Any], str],
+    key: str,
+    per_page: int = 12,
+    **grid: Any,
+) -> None:
+    """Draws a page of a table's photos, with what there is to say of each below it.
+
+    Args:
+        root: Folder of the photos.
+        rows: Their table; `file` names them.
+        caption: Writes a row, as `itertuples` gives it, in Markdown.
+        key: Of the choice of a page.
+        per_page: Photos on one.
+        grid: Further arguments of `photo_grid`.
+    """
+    first, last = paged(rows.file, key, per_page)
+    shown = rows.iloc[first:last]
+    photo_grid(root, shown.file, [caption(row) for row in shown.itertuples()], **grid)
 
 
 def paged(files: Sequence[str], key: str, per_page: int = 60) -> tuple[int, int]:

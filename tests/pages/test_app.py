@@ -41,7 +41,7 @@ from trashnet.runs.store import list_runs, new_run
 @pytest.fixture(autouse=True)
 def _nothing_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """These tests are about a person's own runs; `test_app_released.py` is about the shipped."""
-    monkeypatch.setattr("pages.shared.loaders.RELEASED", tmp_path / "nothing")
+    monkeypatch.setattr("pages.shared.runs.RELEASED", tmp_path / "nothing")
 
 
 # ---------------------------------------------------------------- nothing there yet

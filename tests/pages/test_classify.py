@@ -24,7 +24,7 @@ from trashnet.runs.run import Run
 
 @pytest.fixture(autouse=True)
 def _nothing_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("pages.shared.loaders.RELEASED", tmp_path / "no-released-run")
+    monkeypatch.setattr("pages.shared.runs.RELEASED", tmp_path / "no-released-run")
 
 
 def table_of(run: Run, split: str) -> pd.DataFrame:

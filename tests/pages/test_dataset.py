@@ -101,7 +101,7 @@ def test_a_photo_opens_with_its_facts_and_an_excluded_one_leaves_the_index(
     assert "90 × 250" in text and "PNG, RGB" in text and "brightness" in text
     assert "No finished run knows these classes" in text
 
-    page.button(key=f"dataset_dialog_exclude_{file}").click()
+    page.button(key=f"dialog_exclude_{file}").click()
     run(page)
     assert "excluded" in words(page)
     assert load_index(own, env).set_index("file").split[file] == "excluded"

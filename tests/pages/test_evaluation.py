@@ -139,7 +139,10 @@ def test_a_mistake_opens_with_both_maps_and_can_be_suspected(mistaken: Run) -> N
     assert maps == [
         f"{first.file}, and where it looks like {label}" for label in (first.predicted, first.label)
     ]
-    assert "The training photos it is most like" in words(page)
+    assert f"{first.file}, full size" in pictures(page)
+    text = words(page)
+    assert "The training photos it is most like" in text and "above" in text
+    assert f"In this run the photo was in test; the run answered **{first.predicted}**" in text
     page.button(key=f"dialog_relabel_{first.file}").click()
     run(page)
     assert f"relabelled {first.predicted}" in words(page)

@@ -13,7 +13,7 @@ import pytest
 from pytest import MonkeyPatch
 from streamlit.testing.v1 import AppTest
 
-from pages.shared import loaders
+from pages.shared.answering import batch_turn
 from tests.pages.visiting import PAGES, ROOT, pictures, run, words
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
@@ -171,7 +171,7 @@ def test_a_visitors_test_set_waits_for_its_turn(
     held: list[bool] = []
 
     def evaluate(*arguments: object) -> object:
-        held.append(loaders.batch_turn().locked())
+        held.append(batch_turn().locked())
         raise DataError("Nothing to see.")
 
     monkeypatch.setattr("pages.sections.evaluation.own_photos.evaluate_own", evaluate)
@@ -182,4 +182,4 @@ def test_a_visitors_test_set_waits_for_its_turn(
         bundle.writestr("glass/a.jpg", b"no picture")
     run(page).file_uploader(key="own_zip").upload("a.zip", file.getvalue(), "application/zip")
     assert [e.value for e in run(page).error] == ["Nothing to see."]
-    assert held == [True] and not loaders.batch_turn().locked()
+    assert held == [True] and not batch_turn().locked()

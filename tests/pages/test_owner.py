@@ -212,14 +212,14 @@ def draw(place: Place) -> Callable[[], None]:
 
 def fetch(place: Place) -> Callable[[], None]:
     place.monkeypatch.setenv("TRASHNET_DATA", "")
-    place.record("pages.shared.loaders.fetch_trashnet")
+    place.record("pages.shared.photos.fetch_trashnet")
     page = open_page("Dataset", "alone")
     return lambda: press(page, "photos_fetch")
 
 
 def fetch_instead(place: Place) -> Callable[[], None]:
     place.monkeypatch.setenv("TRASHNET_DATA", "")
-    place.record("pages.shared.loaders.fetch_trashnet")
+    place.record("pages.shared.photos.fetch_trashnet")
     drawn(place, place.env.photos / "samples")
     page = open_page("Dataset", "alone")
     return lambda: press(page, "photos_instead")

@@ -46,7 +46,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preview]:
 @pytest.fixture
 def warm(started: Preview, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker runs already: one server has one, and these tests are one server's visits."""
-    monkeypatch.setattr("pages.shared.loaders.preview", lambda: started)
+    monkeypatch.setattr("pages.sections.dataset.augmentation.preview", lambda: started)
 
 
 def test_a_strength_changes_the_variants_and_not_the_original(samples: Photos) -> None:

@@ -9,11 +9,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.shared import loaders
 from pages.shared.answer_card import KNOWS, render_photo
+from pages.shared.answering import batch_turn
+from pages.shared.caching import fingerprint
+from pages.shared.progress import sentence
+from pages.shared.widgets import chart
 from trashnet.charts import class_counts
 from trashnet.data.image_io import thumbnail
-from trashnet.errors import PhotoError, TrashnetError
+from trashnet.errors import PhotoError
 from trashnet.evaluation.report_tables import disarmed
 from trashnet.inference.batch import as_row, classify_each
 from trashnet.inference.inputs import Named
@@ -26,19 +29,16 @@ def render(runs: list[Run], photos: list[Named]) -> None:
     """Answers many photos under a bar; what is answered survives a reload of the script."""
     run = runs[0]
     rows = _rows_of(run, photos)
-    if len(rows) < len(photos) and not st.session_state["classify_stopped"]:
-        try:
+    with sentence():
+        if len(rows) < len(photos) and not st.session_state["classify_stopped"]:
             _answer_the_rest(run, photos, rows)
-        except TrashnetError as error:
-            st.error(str(error), icon=":material/error:")
-            return
-    if len(rows) < len(photos):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"Stopped after {len(rows):,} of {len(photos):,} photos.")
-            st.button("Go on", key="classify_go_on", on_click=_set_stopped, args=(False,))
-    if rows:
-        _render_summary(run, rows)
-        _render_table(runs, photos, rows)
+        if len(rows) < len(photos):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.caption(f"Stopped after {len(rows):,} of {len(photos):,} photos.")
+                st.button("Go on", key="classify_go_on", on_click=_set_stopped, args=(False,))
+        if rows:
+            _render_summary(run, rows)
+            _render_table(runs, photos, rows)
 
 
 def _rows_of(run: Run, photos: list[Named]) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def _rows_of(run: Run, photos: list[Named]) -> list[dict[str, Any]]:
         (name, hash(source) if isinstance(source, bytes) else str(source))
         for name, source in photos
     )
-    about = (str(run.path), loaders.stamp(run), contents)
+    about = (fingerprint(run), contents)
     if st.session_state.get("classify_about") != about:
         st.session_state["classify_about"] = about
         st.session_state["classify_rows"] = []
@@ -66,7 +66,7 @@ def _answer_the_rest(run: Run, photos: list[Named], rows: list[dict[str, Any]]) 
     stop.button(
         "Stop", icon=":material/stop:", key="classify_stop", on_click=_set_stopped, args=(True,)
     )
-    turn = loaders.batch_turn()
+    turn = batch_turn()
     while not turn.acquire(timeout=0.5):  # drawing is when Streamlit can end this script
         bar.progress(0.0, "Waiting for another visitor's photos to be answered")
     try:
@@ -103,12 +103,8 @@ def _render_summary(run: Run, rows: list[dict[str, Any]]) -> None:
         )
     if answered:
         counts = pd.Series([row["label"] for row in answered]).value_counts()
-        st.plotly_chart(
-            class_counts({c: int(counts.get(c, 0)) for c in run.classes}, run.classes),
-            key="classify_counts",
-            config={"displayModeBar": False},
-            alt="How many photos were given each class",
-        )
+        figure = class_counts({c: int(counts.get(c, 0)) for c in run.classes}, run.classes)
+        chart(figure, "classify_counts", "How many photos were given each class")
 
 
 def _render_table(runs: list[Run], photos: list[Named], rows: list[dict[str, Any]]) -> None:

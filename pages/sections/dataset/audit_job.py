@@ -2,20 +2,20 @@
 
 import streamlit as st
 
-from pages.shared import loaders
 from pages.shared.job_progress import follow, say_why, start
 from pages.shared.owner import locked
 from trashnet.data.dataset import Photos
+from trashnet.environment import environment
 from trashnet.files import digest
 from trashnet.runs.jobs import Job
 
 
-def job_of(photos: Photos) -> Job:
+def audit_of(photos: Photos) -> Job:
     """Returns the audit of a data set, at work or not."""
-    return Job(loaders.env().cache, f"audit-{digest(str(photos.root))}")
+    return Job(environment().cache, f"audit-{digest(str(photos.root))}")
 
 
-def render(photos: Photos, what: str, key: str) -> None:
+def offer_audit(photos: Photos, what: str, key: str) -> None:
     """Offers to make the audit, or follows it.
 
     Args:
@@ -23,7 +23,7 @@ def render(photos: Photos, what: str, key: str) -> None:
         what: What it would show here, in a sentence.
         key: Prefix of the buttons' keys.
     """
-    job = job_of(photos)
+    job = audit_of(photos)
     if job.is_running:
         follow(job, key)
         return

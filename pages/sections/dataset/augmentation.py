@@ -1,5 +1,6 @@
 """Dataset, Augmentation: what training makes of a photo, made by training's own code."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,21 @@ import pandas as pd
 import streamlit as st
 
 from pages.sections.training import form as training_form
-from pages.shared import loaders
+from pages.shared.caching import cached
 from pages.shared.markdown import plain
 from pages.shared.page import page_link
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
+from trashnet.data.image_io import as_png, inside, load_photo
+from trashnet.environment import environment
 from trashnet.errors import PhotoError, TrashnetError
-from trashnet.runs.augmentation_preview import AUGMENTATION, MOST_PHOTOS, MOST_VARIANTS, alone
+from trashnet.runs.augmentation_preview import (
+    AUGMENTATION,
+    MOST_PHOTOS,
+    MOST_VARIANTS,
+    Preview,
+    alone,
+)
 
 _WIDTH = 150
 _OFFERED = 3000
@@ -135,14 +144,15 @@ def _show(photos: Photos, files: list[str], config: TrainConfig, count: int, vie
             f"{plain(files[0])}, one change at a time. Each draws its own numbers, so a variant's "
             "rotation is the same here as among all the others."
         )
-    waiting = "" if loaders.preview().is_ready else (
+    paths = tuple(inside(photos.root, file) for file in files)
+    waiting = "" if preview().is_ready else (
         "Starting TensorFlow, which training augments with, in a process of its own: about six "
         "seconds, once for all visitors"
     )  # fmt: skip
     try:
         with st.spinner(waiting or "Augmenting", show_time=bool(waiting)):
             made = {
-                name: loaders.variants(photos.root, tuple(files), alone_or_all, count)
+                name: augmented(paths, alone_or_all, count)
                 for name, alone_or_all in settings.items()
             }
     except TrashnetError as error:
@@ -167,9 +177,9 @@ def _row(photos: Photos, file: str, variants: list[bytes], size: int, of: str) -
     with st.container(horizontal=True, gap="small"):
         with st.container(width=_WIDTH, gap=None):
             try:
-                original = loaders.squared(photos.root, file, size)
+                original = _squared(inside(photos.root, file), size)
                 st.image(original, width="stretch", alt=f"{file}: original")
-            except (OSError, PhotoError):
+            except PhotoError:
                 st.caption(":material/broken_image: photo not on this machine")
             st.caption(f"**original** {plain(file.split('/')[1])}")
         # Stretched to the container, because Streamlit resamples what is wider than it is told.
@@ -177,3 +187,40 @@ def _row(photos: Photos, file: str, variants: list[bytes], size: int, of: str) -
             with st.container(width=_WIDTH, gap=None):
                 st.image(variant, width="stretch", alt=f"{file}: variant {number}, {of}")
                 st.caption(f"variant {number}")
+
+
+# ---------------------------------------------------------------- the pictures
+
+
+@st.cache_resource(max_entries=1, show_spinner=False, on_release=lambda worker: worker.close())
+def _preview(home: str) -> Preview:
+    return Preview(environment())
+
+
+def preview() -> Preview:
+    """Returns the process that augments photos, one for all visitors; it starts when asked."""
+    return _preview(str(environment().home))
+
+
+@cached(max_entries=200)
+def _squared(path: Path, size: int) -> bytes:
+    """A photo as a network is given it, square, as a PNG."""
+    return as_png(load_photo(path, size))
+
+
+def augmented(paths: tuple[Path, ...], config: TrainConfig, count: int) -> list[list[bytes]]:
+    """Returns for each photo what training would be fed of it in so many epochs, as PNGs.
+
+    Raises:
+        TrashnetError: A photo cannot be read, or the process that augments gives no answer.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise TrashnetError(f"The photo {path} is gone; choose another.")
+    matters = {name: getattr(config, name) for name in (*AUGMENTATION, "image_size", "seed")}
+    return _augmented(paths, matters, count)
+
+
+@cached(max_entries=300)
+def _augmented(paths: tuple[Path, ...], matters: dict[str, Any], count: int) -> list[list[bytes]]:
+    return preview().variants(list(paths), TrainConfig(**matters), count)

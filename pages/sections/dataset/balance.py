@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.markdown import plain
+from pages.shared.widgets import chart
 from trashnet.charts import class_balance
 from trashnet.data.dataset import Photos
 from trashnet.data.index import class_weights
@@ -30,12 +31,7 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
     )
     left, right = st.columns(2, gap="large")
     with left:
-        st.plotly_chart(
-            class_balance(counts, photos.classes, title),
-            key="dataset_balance",
-            config={"displayModeBar": False},
-            alt=title,
-        )
+        chart(class_balance(counts, photos.classes, title), "dataset_balance", title)
     with right:
         _render_table(counts, share, weights)
     st.markdown(plain(_in_words(counts, weights)))

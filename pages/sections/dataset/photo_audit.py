@@ -1,15 +1,20 @@
 """Dataset, Audit: what somebody should look at before trusting the photos, and decide about."""
 
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
-from pages.sections.dataset import audit_job
-from pages.shared import dataset_facts as known
-from pages.shared import loaders
+from pages.sections.dataset.audit_job import audit_of, offer_audit
+from pages.shared.caching import cached
 from pages.shared.markdown import bold, plain
 from pages.shared.photo_dialog import open_photo
+from pages.shared.photos import thumbnails
 from pages.shared.review_buttons import UNCHANGED, Desk, open_desk, render_review, render_undo
-from pages.shared.widgets import choose_one, paged
+from pages.shared.runs import answering_runs, out_of_fold, suspects_of
+from pages.shared.widgets import choose_one, paged, render_thumbnail
 from trashnet.data.audit_findings import (
     CONFLICT,
     DUPLICATE,
@@ -21,6 +26,7 @@ from trashnet.data.audit_findings import (
     SIMILAR,
     SUSPECT,
     UNREADABLE,
+    findings,
 )
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import difference
@@ -43,9 +49,30 @@ _MEANING = {
 }
 
 
-def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
-    """Draws one kind of finding at a time, with what can be decided about it."""
-    found = known.all_findings(photos, scanned, index)
+def render(
+    photos: Photos,
+    scanned: pd.DataFrame,
+    index: pd.DataFrame,
+    pairs: pd.DataFrame | None,
+    places: pd.DataFrame | None,
+) -> None:
+    """Draws one kind of finding at a time, with what can be decided about it.
+
+    Args:
+        photos: The data set.
+        scanned: Its scan.
+        index: Of its photos.
+        pairs: The similar ones, or None before an audit.
+        places: Where each lies on the map, or None before an audit.
+    """
+    suspected = _suspected(photos, index)
+    found = _findings(
+        scanned[["file", "label", "sha256", "error"]],
+        index[["file", "flag", "original_label"]],
+        pairs,
+        places,
+        suspected,
+    )
     counts = found.kind.value_counts().reindex(KINDS, fill_value=0)
     desk = open_desk()
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -65,9 +92,10 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
     if desk is not None:
         render_undo(desk, "audit_undo")
     rows = found[found.kind == kind]
-    if kind in (PAIR, OUTLIER) and _unknown(photos, scanned, kind):
-        audit_job.render(photos, "Which photos look alike or odd is not known yet.", "audit")
-    elif kind == SUSPECT and known.judging_run(photos) is None:
+    audited = {PAIR: pairs, OUTLIER: places}
+    if kind in audited and (audited[kind] is None or audit_of(photos).is_running):
+        offer_audit(photos, "Which photos look alike or odd is not known yet.", "audit")
+    elif kind == SUSPECT and suspected is None:
         st.info(
             "Suspected labels need a run with five folds on these photos: only a model that never "
             "saw a photo can doubt its label.",
@@ -83,9 +111,22 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
         _render_cards(photos, rows, desk)
 
 
-def _unknown(photos: Photos, scanned: pd.DataFrame, kind: str) -> bool:
-    table = known.pairs if kind == PAIR else known.places
-    return table(photos, scanned) is None or audit_job.job_of(photos).is_running
+def _suspected(photos: Photos, index: pd.DataFrame) -> pd.DataFrame | None:
+    """The labels that the best run doubts of those that answered all these photos without having
+    seen them; None where no run did.
+    """
+    files = set(photos.files)
+    for run in answering_runs():
+        table = out_of_fold(run) if run.classes == photos.classes else None
+        if table is not None and files.issuperset(table.file):
+            suspected = suspects_of(run)
+            return suspected[suspected.file.isin(index.file)]
+    return None
+
+
+@cached(max_entries=4)
+def _findings(*tables: pd.DataFrame | None) -> pd.DataFrame:
+    return findings(*tables)
 
 
 def _as_csv(found: pd.DataFrame, desk: Desk | None) -> bytes:
@@ -149,21 +190,16 @@ def _render_pairs(
 def _render_difference(photos: Photos, one: str, two: str) -> None:
     with st.container(width=_WIDTH, gap="xsmall"):
         try:
-            picture = _difference(
-                str(photos.root / one),
-                str(photos.root / two),
-                (photos.root / one).stat().st_mtime_ns,
-                (photos.root / two).stat().st_mtime_ns,
-            )
+            pixels = _difference(photos.root / one, photos.root / two)
         except (OSError, PhotoError):
             return
-        st.image(picture, width=_WIDTH, alt=f"Where {one} and {two} differ", output_format="JPEG")
-        share = (picture.max(axis=2) > 60).mean()
-        st.caption("no difference" if not picture.any() else f"difference, {share:.0%} of the area")
+        st.image(pixels, width=_WIDTH, alt=f"Where {one} and {two} differ", output_format="JPEG")
+        share = (pixels.max(axis=2) > 60).mean()
+        st.caption("no difference" if not pixels.any() else f"difference, {share:.0%} of the area")
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
-def _difference(one: str, two: str, *stamps: int):  # noqa: ANN202 (an array of pixels)
+@cached(max_entries=200)
+def _difference(one: Path, two: Path) -> NDArray[np.uint8]:
     return difference(one, two)
 
 
@@ -189,12 +225,8 @@ def _render_photo(
     suggested: str | None,
 ) -> None:
     with st.container(width=_WIDTH, gap="xsmall"):
-        try:
-            st.image(
-                loaders.thumb(photos.root, file, 2 * _WIDTH), width=_WIDTH, alt=f"{file}: {label}"
-            )
-        except (OSError, PhotoError):
-            st.caption(":material/broken_image: the photo cannot be read")
+        (content,) = thumbnails(photos.root, [file], 2 * _WIDTH)
+        render_thumbnail(content, f"{file}: {label}", _WIDTH)
         st.markdown(words)
         st.button(
             plain(file.split("/")[-1]),

@@ -6,7 +6,7 @@ import streamlit as st
 from pages.shared.markdown import plain
 from pages.shared.photo_dialog import open_photo
 from pages.shared.review_buttons import open_desk, render_undo
-from pages.shared.widgets import paged, photo_grid
+from pages.shared.widgets import photo_cards
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import QUALITIES
 from trashnet.data.splits import EXCLUDED, SPLITS
@@ -33,10 +33,15 @@ def render_grid(photos: Photos, chosen: pd.DataFrame, key: str, per_page: int = 
     """Draws one page of the photos, each with the button that opens it."""
     if len(chosen) <= per_page:
         st.caption(f"{len(chosen):,} photo{'s' * (len(chosen) != 1)}")
-    first, last = paged(chosen.file, key, per_page)
-    rows = chosen.iloc[first:last]
-    captions = [f"{plain(r.file.split('/')[1])} · {r.split}" for r in rows.itertuples()]
-    photo_grid(photos.root, rows.file, captions, on_open=open_photo, open_label="Open")
+    photo_cards(
+        photos.root,
+        chosen,
+        lambda row: f"{plain(row.file.split('/')[1])} · {row.split}",
+        key,
+        per_page,
+        on_open=open_photo,
+        open_label="Open",
+    )
 
 
 def _filtered(photos: Photos, index: pd.DataFrame, reviewed: set[str]) -> pd.DataFrame:

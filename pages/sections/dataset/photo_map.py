@@ -3,13 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from pages.sections.dataset import audit_job, photo_browser
-from pages.shared import dataset_facts as known
+from pages.sections.dataset.photo_browser import render_grid
 from pages.shared.markdown import plain
+from pages.shared.runs import OUT_OF_FOLD, all_predictions
 from pages.shared.widgets import choose_one
 from trashnet.charts import class_colours, photo_map
 from trashnet.data.dataset import Photos
 from trashnet.data.splits import EXCLUDED, SPLITS
+from trashnet.runs.run import Run
 
 CLASS, SPLIT, ANSWER = "class", "split", "model's answer"
 _SPLIT_COLOURS = dict(
@@ -18,13 +19,15 @@ _SPLIT_COLOURS = dict(
 _ANSWER_COLOURS = {"right": "#56B4E9", "wrong": "#D55E00", "not answered": "#7F7F7F"}
 
 
-def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
-    """Draws the map beside the photos that are selected on it."""
-    places = known.places(photos, scanned)
-    if places is None or audit_job.job_of(photos).is_running:
-        audit_job.render(photos, "Where the photos lie on a map is not known yet.", "map")
-        return
-    run = known.answering_run(photos)
+def render(photos: Photos, index: pd.DataFrame, places: pd.DataFrame, run: Run | None) -> None:
+    """Draws the map beside the photos that are selected on it.
+
+    Args:
+        photos: The data set.
+        index: Of its photos.
+        places: Where each lies (`trashnet.data.audit_findings.known_places`).
+        run: Whose answers can colour them, if one knows their classes.
+    """
     ways = [CLASS, SPLIT] + [ANSWER] * (run is not None)
     way = choose_one("Colour by", ways, CLASS, key="map_colour")
     table = index.merge(places, on="file")
@@ -35,7 +38,7 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
         table["kind"], colours = table.split, _SPLIT_COLOURS
         title = "Every split should cover the whole map"
     else:
-        said = known.answers_of(run).set_index("file")
+        said = all_predictions(run).set_index("file")
         right = (said.predicted == said.label).map({True: "right", False: "wrong"})
         table["kind"] = table.file.map(right).fillna("not answered")
         colours = _ANSWER_COLOURS
@@ -69,7 +72,7 @@ def _file_of(point: dict) -> str:
 
 
 def _how(said: pd.DataFrame) -> str:
-    return "out of fold" if (said.split == "out of fold").all() else "train photos included"
+    return "out of fold" if (said.split == OUT_OF_FOLD).all() else "train photos included"
 
 
 def _render_selected(photos: Photos, chosen: pd.DataFrame) -> None:
@@ -82,4 +85,4 @@ def _render_selected(photos: Photos, chosen: pd.DataFrame) -> None:
     counts = chosen.kind.value_counts()
     kinds = plain(", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
     st.markdown(f"**{len(chosen):,} selected**: {kinds}")
-    photo_browser.render_grid(photos, chosen, "map_page", per_page=24)
+    render_grid(photos, chosen, "map_page", per_page=24)

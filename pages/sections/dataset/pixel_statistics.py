@@ -3,12 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from pages.shared import dataset_facts as known
 from pages.shared.markdown import bold
+from pages.shared.progress import progress_bar
+from pages.shared.widgets import chart
 from trashnet.charts import colour_histogram, quality_boxes
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import QUALITIES
-from trashnet.data.pixel_statistics import PER_CLASS, class_differences
+from trashnet.data.pixel_statistics import PER_CLASS, class_differences, pixel_statistics
+from trashnet.environment import environment
 
 _WIDTH = 260
 
@@ -19,14 +21,12 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
         _render_finding(index)
     for start in range(0, len(QUALITIES), 2):
         for column, quality in zip(st.columns(2), QUALITIES[start : start + 2], strict=True):
-            column.plotly_chart(
-                quality_boxes(index, quality, photos.classes, quality.capitalize()),
-                key=f"statistics_{quality}",
-                config={"displayModeBar": False},
-                alt=f"{quality} of the photos of each class",
-            )
+            with column:
+                figure = quality_boxes(index, quality, photos.classes, quality.capitalize())
+                alt = f"{quality} of the photos of each class"
+                chart(figure, f"statistics_{quality}", alt)
     st.subheader("Mean picture and colours")
-    found = known.statistics(photos, scanned)
+    found = pixel_statistics(photos, scanned, environment().cache, progress_bar())
     many = max(found.counts) >= PER_CLASS
     large = f" Of large classes, {PER_CLASS:,} photos drawn at random." if many else ""
     st.caption(
@@ -44,11 +44,10 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
                 st.image(
                     found.mean[i], width=_WIDTH, alt=f"Mean picture of {name}", output_format="PNG"
                 )
-                st.plotly_chart(
+                chart(
                     colour_histogram(found.colours[i].tolist(), highest),
-                    key=f"statistics_colours_{name}",
-                    config={"displayModeBar": False},
-                    alt=f"Shares of red, green and blue in {name}",
+                    f"statistics_colours_{name}",
+                    f"Shares of red, green and blue in {name}",
                 )
 
 

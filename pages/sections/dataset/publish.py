@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pages.shared import loaders
 from pages.shared.job_progress import follow, say_why, start
 from pages.shared.owner import allowed_later, locked, owner_only, refusal
+from pages.shared.progress import sentence
 from trashnet.data.dataset import Photos
 from trashnet.data.splits import EXCLUDED
-from trashnet.errors import ConfigError
+from trashnet.environment import environment
 from trashnet.files import digest
 from trashnet.hub.dataset_repo import card, check_repository, is_saved, obstacle, zip_saved
 from trashnet.runs.jobs import Job
@@ -116,7 +116,7 @@ def _render_hub(photos: Photos, split: str) -> None:
     if job.said.startswith("pushed to ") and refusal() is None:
         url = job.said.removeprefix("pushed to ")
         st.success(f"Pushed to [{url}]({url}).", icon=":material/cloud_done:")
-    if why := obstacle(loaders.env()):
+    if why := obstacle(environment()):
         st.info(why, icon=":material/key_off:")
         st.code(
             f'import datasets\n\nsplits = datasets.load_from_disk("{_name(photos, split)}")\n'
@@ -141,13 +141,10 @@ def _render_hub(photos: Photos, split: str) -> None:
 @owner_only
 def push(job: Job, split: str, name: str, public: bool) -> None:
     """Starts the pushing: the one place where pages do."""
-    try:
+    with sentence():
         check_repository(name)
-    except ConfigError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    options = ["--push", name] + ["--public"] * public
-    start(job, ["data", "--split", split, *options])
+        options = ["--push", name] + ["--public"] * public
+        start(job, ["data", "--split", split, *options])
 
 
 # ---------------------------------------------------------------- both
@@ -160,4 +157,4 @@ def _name(photos: Photos, split: str) -> str:
 
 
 def _home() -> Path:
-    return loaders.env().home / "published"
+    return environment().home / "published"

@@ -5,15 +5,14 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from pages.sections.dataset import audit_job
-from pages.shared import loaders
+from pages.shared.caching import cached
 from pages.shared.markdown import plain
-from pages.shared.widgets import choose_one, photo_grid
+from pages.shared.progress import sentence
+from pages.shared.widgets import chart, choose_one, photo_grid
 from trashnet.charts import leak_bars
 from trashnet.data.audit_findings import SAME_OBJECT, SIMILAR
-from trashnet.data.dataset import Photos
-from trashnet.data.leakage import COST, Way
-from trashnet.errors import TrashnetError
+from trashnet.data.dataset import Photos, trashnet_facts
+from trashnet.data.leakage import COST, Way, ways_to_split
 
 NAMES = {
     "hub_rows": "Random, the Hub's rows",
@@ -32,16 +31,28 @@ MEANING = {
 _PAIRS_SHOWN = 9
 
 
-def render(photos: Photos, scanned: pd.DataFrame) -> None:
-    """Draws the leaks of every way, what they are worth in accuracy, and pairs that leak."""
-    try:
-        ways = loaders.leaks(photos, scanned)
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    if ways is None:
-        audit_job.render(photos, "What a split leaks is not known yet.", "splits")
-        return
+def render(photos: Photos, scanned: pd.DataFrame, groups: pd.Series, pairs: pd.DataFrame) -> None:
+    """Draws the leaks of every way, what they are worth in accuracy, and pairs that leak.
+
+    Args:
+        photos: The data set.
+        scanned: Its scan.
+        groups: The object of each photo, by file.
+        pairs: The photos that are similar (`trashnet.data.audit_findings.known_pairs`).
+    """
+    facts = scanned.loc[scanned.error.isna(), ["file", "label"]].reset_index(drop=True)
+    facts["group"] = facts.file.map(groups).astype(int)
+    with sentence():
+        authors = trashnet_facts().authors_split if photos.is_trashnet else None
+        _render_ways(photos, _ways(facts, pairs, authors))
+
+
+@cached(max_entries=4, show_spinner="Splitting the photos in every way")
+def _ways(facts: pd.DataFrame, pairs: pd.DataFrame, authors: pd.Series | None) -> dict[str, Way]:
+    return ways_to_split(facts, pairs, authors)
+
+
+def _render_ways(photos: Photos, ways: dict[str, Way]) -> None:
     names = [name for name in NAMES if name in ways and (name != "hub_rows" or photos.is_trashnet)]
     ways = {name: ways[name] for name in names}
     st.write(
@@ -82,9 +93,7 @@ def _render_figures(
     )
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.plotly_chart(
-            leak_bars(rows, title), key="splits_leaks", config={"displayModeBar": False}, alt=title
-        )
+        chart(leak_bars(rows, title), "splits_leaks", title)
     with right:
         if photos.is_trashnet:
             _render_cost()

@@ -1,34 +1,33 @@
 """Evaluation, Bias: which photos are recognised less often, beyond chance."""
 
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from pages.shared import loaders
+from pages.shared.caching import cached
 from pages.shared.markdown import bold, plain
-from pages.shared.predictions import answers_to
-from pages.shared.widgets import OUT_OF_FOLD, figures_of, paged, photo_grid, split_name
-from trashnet.evaluation.slices import ALL, sentence, slice_of
+from pages.shared.runs import OUT_OF_FOLD, RunView
+from pages.shared.widgets import photo_cards, split_name
+from trashnet.evaluation.slices import ALL, sentence, slice_of, slices
 from trashnet.runs.run import Run
 
 
-def render(run: Run, split: str, figures: dict[str, Any]) -> None:
+def render(view: RunView) -> None:
     """Says the differences that are not chance, and lists all that were looked at."""
-    if split != OUT_OF_FOLD and OUT_OF_FOLD in figures_of(run.evaluation()):
+    if view.split != OUT_OF_FOLD and OUT_OF_FOLD in view.evaluation:
         st.caption("Out of fold has more photos to tell differences by; choose it above.")
-    said = answers_to(run, split, figures["temperature"])
-    index = loaders.run_index(run)
+    said, index = view.predictions, view.index
     if index is None:
         st.info(
             "This run has no record of how its photos look; train again.", icon=":material/info:"
         )
         return
-    found = loaders.slices_of(str(run.path), loaders.stamp(run), said)
+    found = _slices(view.run, view.split, said, index)
     called = found[found.is_difference]
     st.markdown(
         f"**{len(called)} of {len(found)} comparisons are differences beyond chance**, "
-        f"{split_name(split)}, n = {len(said):,}."
+        f"{split_name(view.split)}, n = {len(said):,}."
     )
     for _, row in called.iterrows():
         st.markdown(f"- {plain(sentence(row))}")
@@ -64,22 +63,24 @@ def render(run: Run, split: str, figures: dict[str, Any]) -> None:
     for number in event["selection"]["rows"]:
         if number < len(found):
             with chosen:
-                _render_wrong(
-                    run,
-                    slice_of(said, index, *found.loc[number, ["quality", "end"]]),
-                    found.loc[number],
-                )
+                row = found.loc[number]
+                _render_wrong(view.root, slice_of(said, index, row.quality, row.end), row)
 
 
-def _render_wrong(run: Run, inside: pd.DataFrame, row: pd.Series) -> None:
+@cached(max_entries=16, show_spinner="Comparing slices")
+def _slices(run: Run, split: str, _said: pd.DataFrame, _index: pd.DataFrame) -> pd.DataFrame:
+    return slices(_said, _index, run.classes)
+
+
+def _render_wrong(root: Path, inside: pd.DataFrame, row: pd.Series) -> None:
     if row.label != ALL:
         inside = inside[inside.label == row.label]
     wrong = inside[inside.label != inside.predicted]
     st.markdown(f"{bold(sentence(row))} The {len(wrong)} that are wrong:")
-    first, last = paged(wrong.file, "bias_page", per_page=12)
-    shown = wrong.iloc[first:last]
-    captions = [
-        f"{bold(row.label)}  \n{plain(row.predicted)}, {row.confidence:.0%}"
-        for row in shown.itertuples()
-    ]
-    photo_grid(loaders.photo_root(run), shown.file, captions, width=110)
+    photo_cards(
+        root,
+        wrong,
+        lambda row: f"{bold(row.label)}  \n{plain(row.predicted)}, {row.confidence:.0%}",
+        "bias_page",
+        width=110,
+    )

@@ -4,22 +4,20 @@ from typing import Any
 
 import streamlit as st
 
-from pages.shared import loaders
 from pages.shared.markdown import bold, plain
-from pages.shared.predictions import answers_to
-from pages.shared.widgets import paged, photo_grid, split_name
+from pages.shared.runs import RunView
+from pages.shared.widgets import chart, photo_cards, split_name
 from trashnet.charts import accuracy_coverage, reliability
 from trashnet.evaluation.metrics import accuracy_and_coverage
-from trashnet.runs.run import Run
 
 
-def render(run: Run, split: str, figures: dict[str, Any]) -> None:
+def render(view: RunView) -> None:
     """Draws reliability before and after temperature, and a threshold to move."""
     left, right = st.columns(2, gap="large")
     with left:
-        _render_reliability(split, figures)
+        _render_reliability(view.split, view.figures)
     with right:
-        _render_threshold(run, split, figures)
+        _render_threshold(view)
 
 
 def _render_reliability(split: str, figures: dict[str, Any]) -> None:
@@ -28,16 +26,13 @@ def _render_reliability(split: str, figures: dict[str, Any]) -> None:
         return
     before, after = figures["uncalibrated"]["ece"], figures["ece"]
     low, high = figures["ece_interval"]
-    st.plotly_chart(
-        reliability(
-            figures["uncalibrated_reliability"],
-            figures["reliability"],
-            f"Calibration error {before:.3f} before temperature, {after:.3f} after",
-        ),
-        key="calibration_reliability",
-        config={"displayModeBar": False},
-        alt="Share of right answers against confidence, before and after temperature",
+    figure = reliability(
+        figures["uncalibrated_reliability"],
+        figures["reliability"],
+        f"Calibration error {before:.3f} before temperature, {after:.3f} after",
     )
+    alt = "Share of right answers against confidence, before and after temperature"
+    chart(figure, "calibration_reliability", alt)
     st.caption(
         f"{split_name(split)}, n = {figures['n']:,}; bins of equal mass; 95 % interval of the "
         f"error after temperature {low:.3f} to {high:.3f}. On the diagonal, confidence is what it "
@@ -46,11 +41,11 @@ def _render_reliability(split: str, figures: dict[str, Any]) -> None:
 
 
 @st.fragment
-def _render_threshold(run: Run, split: str, figures: dict[str, Any]) -> None:
-    said = answers_to(run, split, figures["temperature"])
+def _render_threshold(view: RunView) -> None:
+    said = view.predictions
     right = (said.label == said.predicted).to_numpy()
     ways = accuracy_and_coverage(said.confidence.to_numpy(), right)
-    released = run.evaluation()["threshold"]
+    released = view.evaluation["threshold"]
     threshold = (
         st.slider(
             "Answer from this confidence on",
@@ -59,7 +54,7 @@ def _render_threshold(run: Run, split: str, figures: dict[str, Any]) -> None:
             100 * released,
             step=0.1,
             format="%.1f %%",
-            key=f"calibration_threshold_{run.id}",
+            key=f"calibration_threshold_{view.run.id}",
             help=f"Validation chose {released:.1%}. Moving it here changes this picture alone.",
         )
         / 100
@@ -69,25 +64,23 @@ def _render_threshold(run: Run, split: str, figures: dict[str, Any]) -> None:
     finding = "No photo is answered"
     if len(given):
         finding = f"{len(given) / len(said):.0%} answered, {given.mean():.1%} of these right"
-    st.plotly_chart(
+    chart(
         accuracy_coverage(ways, threshold, finding),
-        key="calibration_coverage",
-        config={"displayModeBar": False},
-        alt="Share of right answers against the share of photos answered",
+        "calibration_coverage",
+        "Share of right answers against the share of photos answered",
     )
     wrong = int((withheld.label != withheld.predicted).sum())
     st.caption(
-        f"{split_name(split)}, n = {len(said):,}. Withheld: {len(withheld):,} photos, {wrong:,} of "
-        "which would have been answered wrongly."
+        f"{split_name(view.split)}, n = {len(said):,}. Withheld: {len(withheld):,} photos, "
+        f"{wrong:,} of which would have been answered wrongly."
     )
     if withheld.empty:
         return
     with st.expander("The withheld photos, the least sure first", key="calibration_withheld"):
-        withheld = withheld.iloc[::-1]
-        first, last = paged(withheld.file, "calibration_page", per_page=12)
-        shown = withheld.iloc[first:last]
-        captions = [
-            f"{bold(row.label)}  \n{plain(row.predicted)}? {row.confidence:.0%}"
-            for row in shown.itertuples()
-        ]
-        photo_grid(loaders.photo_root(run), shown.file, captions, width=110)
+        photo_cards(
+            view.root,
+            withheld.iloc[::-1],
+            lambda row: f"{bold(row.label)}  \n{plain(row.predicted)}? {row.confidence:.0%}",
+            "calibration_page",
+            width=110,
+        )

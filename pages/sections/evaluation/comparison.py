@@ -1,14 +1,14 @@
 """Two runs side by side, for the training page and the evaluation page."""
 
-import pandas as pd
 import streamlit as st
 
-from pages.shared import loaders
+from pages.shared.caching import cached
 from pages.shared.markdown import bold, plain
-from pages.shared.widgets import paged, photo_grid
+from pages.shared.runs import photo_root
+from pages.shared.widgets import chart, photo_cards
 from trashnet.charts import compared_curves
 from trashnet.errors import TrashnetError
-from trashnet.evaluation.comparison import Comparison, differing_settings
+from trashnet.evaluation.comparison import Comparison, compare, differing_settings
 from trashnet.runs.run import Run
 
 
@@ -20,22 +20,23 @@ def render(one: Run, two: Run, key: str) -> None:
         _render_settings([one, two])
     with right:
         epochs = {run.id: run.epochs() for run in (one, two)}
-        st.plotly_chart(
-            compared_curves(epochs, "val_accuracy"),
-            key=f"{key}_curves",
-            config={"displayModeBar": False},
-            alt="Validation accuracy per epoch of both runs",
-        )
+        figure = compared_curves(epochs, "val_accuracy")
+        chart(figure, f"{key}_curves", "Validation accuracy per epoch of both runs")
     if not (one.is_finished and two.is_finished):
         st.info("Their test photos are compared when both are finished.", icon=":material/info:")
         return
     try:
-        result = loaders.comparison(one, two)
+        result = _comparison(one, two)
     except TrashnetError as error:
         st.info(str(error), icon=":material/info:")
         return
     st.markdown(f"**{result.finding}.**")
     _render_photos(result, one, two, key)
+
+
+@cached(max_entries=8)
+def _comparison(one: Run, two: Run) -> Comparison:
+    return compare(one, two)
 
 
 def _render_settings(runs: list[Run]) -> None:
@@ -57,14 +58,15 @@ def _render_photos(result: Comparison, one: Run, two: Run, key: str) -> None:
         format_func=lambda name: f"only {name} is right ({len(tables[name])})",
         key=f"{key}_better",
     )
-    rows: pd.DataFrame = tables[better].reset_index(drop=True)
+    rows = tables[better]
     if rows.empty:
         st.caption("There are none.")
         return
-    first, last = paged(rows.file, f"{key}_page", per_page=24)
-    shown = rows.iloc[first:last]
-    captions = [
-        f"{bold(row.label)}  \n{plain(row.one)} · {plain(row.two)}" for row in shown.itertuples()
-    ]
     st.caption(f"Under each photo: its class, then what {one.id} · {two.id} said.")
-    photo_grid(loaders.photo_root(one), shown.file, captions)
+    photo_cards(
+        photo_root(one),
+        rows,
+        lambda row: f"{bold(row.label)}  \n{plain(row.one)} · {plain(row.two)}",
+        f"{key}_page",
+        per_page=24,
+    )

@@ -6,35 +6,32 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages.shared import loaders, photo_dialog
 from pages.shared.markdown import bold
-from pages.shared.predictions import answers_to
-from pages.shared.widgets import choose_one, paged, photo_grid, split_name
+from pages.shared.photo_dialog import open_photo
+from pages.shared.runs import RunView
+from pages.shared.widgets import chart, choose_one, photo_cards, split_name
 from trashnet.charts import confusion
 from trashnet.data.image_io import QUALITIES
 from trashnet.evaluation.slices import slice_of
-from trashnet.runs.run import Run
 
 ANY = "any"
 COUNTS, SHARES, TABLE = "photos", "share of the true class", "table"
 QUARTERS = [f"{end} {quality}" for quality in QUALITIES for end in ("lowest", "highest")]
 
 
-@st.fragment  # a click is answered without the rest of the page being drawn again
-def render(run: Run, split: str, figures: dict[str, Any]) -> None:
+def render(view: RunView) -> None:
     """Draws the matrix beside the photos of the chosen cell, the surest mistakes first."""
     left, right = st.columns([5, 6], gap="large")
     with left:
-        _render_matrix(run, figures)
+        _render_matrix(np.array(view.figures["confusion_matrix"]), view.run.classes)
     with right:
-        _render_photos(run, split, figures["temperature"])
+        _render_photos(view)
 
 
 # ---------------------------------------------------------------- the matrix
 
 
-def _render_matrix(run: Run, figures: dict[str, Any]) -> None:
-    matrix = np.array(figures["confusion_matrix"])
+def _render_matrix(matrix: np.ndarray, classes: tuple[str, ...]) -> None:
     way = choose_one(
         "Cells show",
         [COUNTS, SHARES, TABLE],
@@ -43,24 +40,24 @@ def _render_matrix(run: Run, figures: dict[str, Any]) -> None:
         help="The table holds the same numbers for the keyboard and for screen readers: the arrow "
         "keys choose the cell.",
     )
-    finding = _finding(matrix, run.classes)
+    finding = _finding(matrix, classes)
     if way == TABLE:
-        _render_table(matrix, run.classes, finding)
+        _render_table(matrix, classes, finding)
     else:
-        st.plotly_chart(
-            confusion(
-                matrix.tolist(),
-                run.classes,
-                finding,
-                dark=st.context.theme.type == "dark",
-                as_shares=way == SHARES,
-                totals=ANY,
-            ),
-            key="evaluation_matrix",
+        figure = confusion(
+            matrix.tolist(),
+            classes,
+            finding,
+            dark=st.context.theme.type == "dark",
+            as_shares=way == SHARES,
+            totals=ANY,
+        )
+        chart(
+            figure,
+            "evaluation_matrix",
+            "Confusion matrix: rows are true classes, columns predicted classes",
             on_select=_choose_in_matrix,
             selection_mode="points",
-            config={"displayModeBar": False},
-            alt="Confusion matrix: rows are true classes, columns predicted classes",
         )
     st.caption(
         "Rows are true classes, columns what the model said. Choose a cell for its photos, or a "
@@ -112,14 +109,13 @@ def _choose(true: str, predicted: str) -> None:
 # ---------------------------------------------------------------- the photos
 
 
-def _render_photos(run: Run, split: str, temperature: float) -> None:
-    everything = answers_to(run, split, temperature)
+def _render_photos(view: RunView) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        options = [ANY, *run.classes]
+        options = [ANY, *view.run.classes]
         true = st.selectbox("True class", options, key="evaluation_true", bind="query-params")
         said = st.selectbox("Predicted", options, key="evaluation_predicted", bind="query-params")
-        rows, filters = _filtered(run, everything)
-    whose = split_name(split)
+        rows, filters = _filtered(view.predictions, view.index)
+    whose = split_name(view.split)
     if true == said == ANY:
         rows = rows[rows.label != rows.predicted]
         what = f"{len(rows)} of the {whose} photos are misclassified"
@@ -128,23 +124,17 @@ def _render_photos(run: Run, split: str, temperature: float) -> None:
         rows = rows[(rows.predicted == said) | (said == ANY)]
         what = f"{len(rows)} {whose} photos: true {true}, predicted {said}"
     st.markdown(f"{bold('; '.join([what, *filters]))}, the surest first.")
-    photo_dialog.open_if_asked(run, everything)
-    if rows.empty:
-        return
-    first, last = paged(rows.file, "evaluation_page", per_page=24)
-    shown = rows.iloc[first:last]
-    captions = [
-        f"{bold(row.label)} taken for {bold(row.predicted)}, {row.confidence:.0%}"
-        if row.label != row.predicted
-        else f"{bold(row.label)}, {row.confidence:.0%}"
-        for row in shown.itertuples()
-    ]
-    photo_grid(loaders.photo_root(run), shown.file, captions, on_open=photo_dialog.open_photo)
+    if not rows.empty:
+        photo_cards(view.root, rows, _caption, "evaluation_page", per_page=24, on_open=open_photo)
 
 
-def _filtered(run: Run, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _caption(row: Any) -> str:
+    predicted = f" taken for {bold(row.predicted)}" if row.label != row.predicted else ""
+    return f"{bold(row.label)}{predicted}, {row.confidence:.0%}"
+
+
+def _filtered(rows: pd.DataFrame, index: pd.DataFrame | None) -> tuple[pd.DataFrame, list[str]]:
     """Lets a person narrow the photos down; returns the rest, and the filters in words."""
-    index = loaders.run_index(run)
     if index is None:  # nothing is known of how the photos look
         return rows, []
     flags = sorted(set(";".join(index.flag).split(";")) - {""})

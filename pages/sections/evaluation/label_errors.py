@@ -2,18 +2,16 @@
 
 import streamlit as st
 
-from pages.shared import loaders
-from pages.shared.dataset_facts import suspects_of
 from pages.shared.markdown import bold, plain
+from pages.shared.photos import thumbnails
 from pages.shared.review_buttons import UNCHANGED, open_desk, render_review, render_undo
-from pages.shared.widgets import paged
-from trashnet.errors import PhotoError
-from trashnet.runs.run import Run
+from pages.shared.runs import RunView, out_of_fold, suspects_of
+from pages.shared.widgets import paged, render_thumbnail
 
 
-def render(run: Run) -> None:
+def render(view: RunView) -> None:
     """Draws the suspected photos, the surest first, each with what to do about it."""
-    table = loaders.out_of_fold(run)
+    table = out_of_fold(view.run)
     if table is None:
         st.info(
             "Suspected labels need a run with five folds: only a model that never saw a photo can "
@@ -21,7 +19,7 @@ def render(run: Run) -> None:
             icon=":material/info:",
         )
         return
-    found = suspects_of(str(run.path), loaders.stamp(run))
+    found = suspects_of(view.run)
     st.markdown(
         f"**{len(found)} of {len(table):,} photos are answered with another class, as surely as "
         "photos of that class are**, the surest first."
@@ -34,14 +32,12 @@ def render(run: Run) -> None:
         st.caption("The photos themselves are not on this machine, so there is nothing to review.")
         desk = None
     first, last = paged(found.file, "label_errors_page", per_page=12)
-    root = loaders.photo_root(run)
+    shown = found.iloc[first:last]
+    contents = thumbnails(view.root, shown.file, 360)
     with st.container(horizontal=True):
-        for row in found.iloc[first:last].itertuples():
+        for row, content in zip(shown.itertuples(), contents, strict=True):
             with st.container(width=200, border=True, gap="xsmall"):
-                try:
-                    st.image(loaders.thumb(root, row.file, 360), alt=f"{row.file}: {row.label}")
-                except (OSError, PhotoError):
-                    st.caption(":material/broken_image: photo not on this machine")
+                render_thumbnail(content, f"{row.file}: {row.label}")
                 named = f"{bold(row.label)} → {plain(row.suspected)}"
                 st.markdown(f"{named}, {row.confidence:.0%}")
                 st.caption(plain(row.file))

@@ -5,12 +5,13 @@ import hashlib
 import streamlit as st
 
 from pages.sections.classify.photo_input import MOST, ROOM
-from pages.shared import loaders
+from pages.shared.answering import batch_turn
+from pages.shared.caching import fingerprint
 from pages.shared.markdown import plain
-from pages.shared.widgets import accuracy_text
+from pages.shared.progress import progress_bar, sentence
+from pages.shared.widgets import accuracy_text, chart
 from trashnet.charts import confusion
 from trashnet.data.archive import read_pictures
-from trashnet.errors import TrashnetError
 from trashnet.evaluation.external_test import OwnTest, evaluate_own
 from trashnet.evaluation.report_tables import disarmed
 from trashnet.runs.run import Run
@@ -26,17 +27,14 @@ def render(run: Run) -> None:
         st.code(f"python -m trashnet evaluate {run.id} --photos FOLDER", language="bash")
         return
     content = upload.getvalue()
-    key = (str(run.path), loaders.stamp(run), hashlib.sha256(content).digest())
-    if st.session_state.get("own_key") != key:
-        try:
+    key = (fingerprint(run), hashlib.sha256(content).digest())
+    with sentence(":material/folder_zip:"):
+        if st.session_state.get("own_key") != key:
             photos = read_pictures(content, MOST, ROOM)
-            with loaders.batch_turn():
-                found = evaluate_own(run, photos, loaders.progress_bar())
-        except TrashnetError as error:
-            st.error(str(error), icon=":material/folder_zip:")
-            return
-        st.session_state["own_key"], st.session_state["own_test"] = key, found
-    _render_result(run, st.session_state["own_test"])
+            with batch_turn():
+                found = evaluate_own(run, photos, progress_bar())
+            st.session_state["own_key"], st.session_state["own_test"] = key, found
+        _render_result(run, st.session_state["own_test"])
 
 
 def _render_result(run: Run, found: OwnTest) -> None:
@@ -49,17 +47,14 @@ def _render_result(run: Run, found: OwnTest) -> None:
         delta_arrow="off",
     )
     left, right = st.columns([2, 3], gap="large")
-    left.plotly_chart(
-        confusion(
-            figures["confusion_matrix"],
-            run.classes,
-            f"{figures['n']:,} of your photos",
-            dark=st.context.theme.type == "dark",
-        ),
-        key="own_matrix",
-        config={"displayModeBar": False},
-        alt="Confusion matrix of your photos",
+    figure = confusion(
+        figures["confusion_matrix"],
+        run.classes,
+        f"{figures['n']:,} of your photos",
+        dark=st.context.theme.type == "dark",
     )
+    with left:
+        chart(figure, "own_matrix", "Confusion matrix of your photos")
     table = found.table.assign(
         file=found.table.file.map(disarmed),  # the table has a CSV button of its own
         right=found.table.label == found.table.predicted,

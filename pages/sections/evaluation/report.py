@@ -1,19 +1,27 @@
 """Evaluation, Report: precision, recall and F1 of each class, to read and to take along."""
 
-from typing import Any
-
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages.shared.predictions import curves_of
-from pages.shared.widgets import split_name
+from pages.shared.caching import cached
+from pages.shared.runs import RunView, logits_of
+from pages.shared.widgets import chart, split_name
 from trashnet.charts import precision_recall_curves
-from trashnet.evaluation.report_tables import as_html, as_markdown, class_table, disarmed
+from trashnet.evaluation.report_tables import (
+    as_html,
+    as_markdown,
+    class_table,
+    disarmed,
+    precision_recall,
+)
+from trashnet.inference.calibration import probabilities
 from trashnet.runs.run import Run
 
 
-def render(run: Run, figures: dict[str, Any], split: str) -> None:
+def render(view: RunView) -> None:
     """Draws the per-class table and what the run was made of."""
+    figures = view.figures
     table = class_table(figures)
     shown = table[["precision", "recall", "f1", "support"]]
     score = {
@@ -29,32 +37,38 @@ def render(run: Run, figures: dict[str, Any], split: str) -> None:
         height=38 + 35 * len(table),
     )
     st.caption(
-        f"{split_name(split)}, n = {figures['n']:,}; macro F1 {figures['macro_f1']:.3f}, "
+        f"{split_name(view.split)}, n = {figures['n']:,}; macro F1 {figures['macro_f1']:.3f}, "
         f"negative log-likelihood {figures['nll']:.3f} nats. Support is the number of photos."
     )
-    _render_downloads(run, figures, split, table)
+    _render_downloads(view, table)
     left, right = st.columns([2, 1], gap="large")
     with left:
-        _render_curves(run, figures, split)
+        _render_curves(view)
     with right:
-        settings = pd.Series(run.train_config.to_dict(), name="value").astype(str)
+        settings = pd.Series(view.run.train_config.to_dict(), name="value").astype(str)
         st.dataframe(settings.rename_axis("setting"), height=460)
 
 
-def _render_curves(run: Run, figures: dict[str, Any], split: str) -> None:
-    curves = curves_of(run, split, figures["temperature"])
+def _render_curves(view: RunView) -> None:
+    curves = _curves(view.run, view.split)
     average = curves.groupby("label").average_precision.first()
     title = f"Hardest to find without false alarms: {average.idxmin()}"
-    st.plotly_chart(
-        precision_recall_curves(curves, run.classes, title),
-        key="report_curves",
-        config={"displayModeBar": False},
-        alt="Precision against recall of each class as its threshold falls",
+    chart(
+        precision_recall_curves(curves, view.run.classes, title),
+        "report_curves",
+        "Precision against recall of each class as its threshold falls",
     )
     st.caption(
-        f"Each class against all others as its threshold falls, {split_name(split)}, "
-        f"n = {figures['n']:,}; mean average precision {average.mean():.3f}."
+        f"Each class against all others as its threshold falls, {split_name(view.split)}, "
+        f"n = {view.figures['n']:,}; mean average precision {average.mean():.3f}."
     )
+
+
+@cached(max_entries=16)
+def _curves(run: Run, split: str) -> pd.DataFrame:
+    table, temperature = logits_of(run, split)
+    p = probabilities(np.stack(table.logits.to_numpy()), temperature)
+    return precision_recall(p, table.label.map(run.classes.index).to_numpy(np.int64), run.classes)
 
 
 def _interval(table: pd.DataFrame, score: str) -> pd.Series:
@@ -63,23 +77,23 @@ def _interval(table: pd.DataFrame, score: str) -> pd.Series:
     return words.where(low.notna(), "")
 
 
-def _render_downloads(run: Run, figures: dict[str, Any], split: str, table: pd.DataFrame) -> None:
-    title = f"{run.id}, {split_name(split)}"
+def _render_downloads(view: RunView, table: pd.DataFrame) -> None:
+    title = f"{view.run.id}, {split_name(view.split)}"
     files = {
         "CSV": (
             "csv",
             "text/csv",
             lambda: table.rename(index=disarmed).to_csv(index_label="class"),
         ),
-        "Markdown": ("md", "text/markdown", lambda: as_markdown(figures, title)),
-        "HTML": ("html", "text/html", lambda: as_html(figures, title)),
+        "Markdown": ("md", "text/markdown", lambda: as_markdown(view.figures, title)),
+        "HTML": ("html", "text/html", lambda: as_html(view.figures, title)),
     }
     with st.container(horizontal=True):
         for name, (suffix, mime, content) in files.items():
             st.download_button(
                 name,
                 content,
-                file_name=f"{run.id}-{split}.{suffix}",
+                file_name=f"{view.run.id}-{view.split}.{suffix}",
                 mime=mime,
                 icon=":material/download:",
                 key=f"report_{suffix}",

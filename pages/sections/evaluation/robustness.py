@@ -7,6 +7,7 @@ import streamlit as st
 
 from pages.shared.job_progress import follow, say_why, start, timed
 from pages.shared.owner import locked
+from pages.shared.widgets import chart
 from trashnet.charts import robustness_bars
 from trashnet.files import read_json
 from trashnet.runs.jobs import Job
@@ -45,12 +46,8 @@ def _render_found(found: dict[str, Any]) -> None:
     worst = min(rows, key=lambda row: row["change"])
     name = worst["transformation"].replace("_", " ")
     title = f"Hardest: {name} {worst['strength']:g}, {100 * worst['change']:+.0f} points"
-    st.plotly_chart(
-        robustness_bars(rows, plain, title),
-        key="robustness_bars",
-        config={"displayModeBar": False},
-        alt="Change of accuracy by transformation and strength",
-    )
+    figure = robustness_bars(rows, plain, title)
+    chart(figure, "robustness_bars", "Change of accuracy by transformation and strength")
     low, high = found["plain"]["accuracy_interval"]
     st.caption(
         f"{found['split']}, n = {found['n']:,}: {plain:.1%} ({low:.1%}–{high:.1%}) right as they "

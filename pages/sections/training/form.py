@@ -5,13 +5,14 @@ from typing import Any
 
 import streamlit as st
 
-from pages.shared import loaders
 from pages.shared.owner import locked, owner_only
+from pages.shared.progress import progress_bar, sentence
+from pages.shared.runs import active_run
 from trashnet.config import AVERAGED, MODELS, MUON_TRAINS, RECIPES, SETTINGS, TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.data.index import check_splittable, review_of
 from trashnet.data.scan import is_scanned
-from trashnet.errors import TrashnetError
+from trashnet.environment import environment
 from trashnet.runs.augmentation_preview import AUGMENTATION
 from trashnet.runs.control import start
 from trashnet.runs.cost_estimate import measured
@@ -104,17 +105,14 @@ def render(photos: Photos) -> None:
 
 @owner_only
 def _start(values: dict[str, Any], photos: Photos) -> None:
-    try:
-        env, config = loaders.env(), TrainConfig.from_dict(values)
+    with sentence():
+        env, config = environment(), TrainConfig.from_dict(values)
         if is_scanned(photos, env.cache):  # else the run reads them first, and says it itself
-            check_splittable(photos, env, config, loaders.progress_bar())
+            check_splittable(photos, env, config, progress_bar())
         run = new_run(env.runs, config, photos, review_of(photos, env).latest())
         start(run, env)
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    st.session_state["training_run"] = run.id
-    st.rerun()
+        st.session_state["training_run"] = run.id
+        st.rerun()
 
 
 def fill_augmentation(config: TrainConfig) -> None:
@@ -127,15 +125,12 @@ def fill_augmentation(config: TrainConfig) -> None:
 @owner_only
 def _render_estimate(values: dict[str, Any], photos: Photos) -> None:
     """Says what a run of these settings will take, measured by a few steps of it."""
-    try:
+    with sentence():
         config = TrainConfig.from_dict(values)
         with st.spinner("Measuring a few steps, about half a minute", show_time=True):
-            cost = measured(config, loaders.env())
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    busy = " A training is running now, so it will be quicker." if loaders.active_run() else ""
-    st.info(f"{cost.sentence(config, len(photos.files))}{busy}", icon=":material/timer:")
+            cost = measured(config, environment())
+        busy = " A training is running now, so it will be quicker." if active_run() else ""
+        st.info(f"{cost.sentence(config, len(photos.files))}{busy}", icon=":material/timer:")
 
 
 def _use_preset() -> None:

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from pages.shared import loaders
 from pages.shared.owner import locked, owner_only
-from trashnet.errors import TrashnetError
+from pages.shared.progress import sentence
+from trashnet.environment import environment
 from trashnet.hub.push_pull import pull_aside
 
 
@@ -29,12 +29,9 @@ def _open(repo: str) -> None:
     if not repo:
         st.error("Name a model, as owner/name.", icon=":material/error:")
         return
-    try:
+    with sentence():
         with st.spinner(f"Fetching and verifying {repo}"):
-            run = pull_aside(repo, loaders.env())
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    st.session_state["training_run"] = run.id
-    st.toast(f"{repo} is here as {run.id}.", icon=":material/cloud_download:")
-    st.rerun()
+            run = pull_aside(repo, environment())
+        st.session_state["training_run"] = run.id
+        st.toast(f"{repo} is here as {run.id}.", icon=":material/cloud_download:")
+        st.rerun()

@@ -6,12 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from pages.sections.training import run_notes
-from pages.shared import loaders
 from pages.shared.markdown import plain
 from pages.shared.owner import locked, owner_only
 from pages.shared.page import page_link
+from pages.shared.progress import sentence
+from pages.shared.runs import active_run, all_runs
+from pages.shared.widgets import chart
 from trashnet.charts import confusion, recall_bars, training_curves
-from trashnet.errors import TrashnetError
+from trashnet.environment import environment
 from trashnet.runs.annotations import about
 from trashnet.runs.control import end_if_overdue, start, stop
 from trashnet.runs.run import Run
@@ -30,7 +32,7 @@ STATE_ICONS = {
 
 def render() -> None:
     """Draws the run in view; refreshes by itself only while something is happening."""
-    runs = loaders.runs()
+    runs = all_runs()
     if not runs:
         st.info(
             "Nothing has been trained yet. Start a run and watch it here.",
@@ -38,7 +40,7 @@ def render() -> None:
         )
         return
     chosen = st.session_state.get("training_run")
-    run = next((r for r in runs if r.id == chosen), None) or loaders.active_run() or runs[0]
+    run = next((r for r in runs if r.id == chosen), None) or active_run() or runs[0]
     active = run.status().is_active
     st.fragment(_render_state, run_every=REFRESH_SECONDS if active else None)(run)
     # Figures cost more than a bar, and there is nothing new to draw before the next epoch.
@@ -85,12 +87,9 @@ def _render_epochs(run: Run) -> None:
         return
     one, two = st.columns(2)
     for column, metric in ((one, "loss"), (two, "accuracy")):
-        column.plotly_chart(
-            training_curves(epochs, metric, run.train_config.epochs),
-            key=f"training_{metric}",
-            config={"displayModeBar": False},
-            alt=f"{metric} per epoch, train and validation",
-        )
+        with column:
+            figure = training_curves(epochs, metric, run.train_config.epochs)
+            chart(figure, f"training_{metric}", f"{metric} per epoch, train and validation")
     _render_latest_epoch(run, epochs.iloc[-1])
     _render_details(run, epochs)
 
@@ -111,24 +110,19 @@ def _render_result(run: Run) -> None:
 def _render_latest_epoch(run: Run, epoch: pd.Series) -> None:
     one, two = st.columns(2)
     if isinstance(epoch.get("val_recall"), list):
-        one.plotly_chart(
-            recall_bars(epoch.val_recall, run.classes),
-            key="training_recall",
-            config={"displayModeBar": False},
-            alt="Recall of each class after the latest epoch",
-        )
+        with one:
+            figure = recall_bars(epoch.val_recall, run.classes)
+            chart(figure, "training_recall", "Recall of each class after the latest epoch")
     if isinstance(epoch.get("val_confusion_matrix"), list):
-        two.plotly_chart(
-            confusion(
-                epoch.val_confusion_matrix,
-                run.classes,
-                f"Validation, epoch {epoch.epoch}",
-                dark=st.context.theme.type == "dark",
-            ),
-            key="training_matrix",
-            config={"displayModeBar": False},
-            alt="Confusion matrix of the validation photos after the latest epoch",
+        figure = confusion(
+            epoch.val_confusion_matrix,
+            run.classes,
+            f"Validation, epoch {epoch.epoch}",
+            dark=st.context.theme.type == "dark",
         )
+        alt = "Confusion matrix of the validation photos after the latest epoch"
+        with two:
+            chart(figure, "training_matrix", alt)
 
 
 def _render_details(run: Run, epochs: pd.DataFrame) -> None:
@@ -169,28 +163,22 @@ def _render_buttons(run: Run) -> None:
 
 @owner_only
 def _stop(run: Run) -> None:
-    try:
+    with sentence():
         stop(run)
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-    else:
         st.rerun()  # the sidebar says it too
 
 
 @owner_only
 def _resume(run: Run) -> None:
-    try:
-        start(run, loaders.env())
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-    else:
+    with sentence():
+        start(run, environment())
         st.rerun()
 
 
 def _render_progress(run: Run, tick: dict[str, Any] | None, rows: list[dict[str, Any]]) -> None:
     status, config = run.status(), run.train_config
     if status.state == "waiting":
-        other = loaders.active_run()
+        other = active_run()
         waits = other is not None and other.path != run.path
         st.progress(0.0, f"Waiting until {other.id} is over" if waits else "Starting")
         return

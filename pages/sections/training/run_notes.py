@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.shared.markdown import plain
 from pages.shared.owner import allowed_later, locked, owner_only
-from trashnet.errors import TrashnetError
+from pages.shared.progress import sentence
 from trashnet.runs.annotations import about, delete, describe_as, zip_run
 from trashnet.runs.run import Run
 
@@ -59,11 +59,8 @@ def _render_form(run: Run) -> None:
 
 @owner_only
 def _save(run: Run, title: str, tags: str, note: str) -> None:
-    try:
+    with sentence():
         describe_as(run, title, tuple(tags.split(",")), note)
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-    else:
         st.rerun()
 
 
@@ -76,11 +73,8 @@ def _zipped(run: Run, with_logs: bool = True) -> bytes:
 
 @owner_only
 def _delete(run: Run) -> None:
-    try:
+    with sentence():
         delete(run)
-    except TrashnetError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    st.session_state.pop("training_run", None)
-    st.toast(f"{run.id} is deleted.", icon=":material/delete:")
-    st.rerun()
+        st.session_state.pop("training_run", None)
+        st.toast(f"{run.id} is deleted.", icon=":material/delete:")
+        st.rerun()

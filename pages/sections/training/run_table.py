@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.sections.evaluation import comparison
-from pages.shared import loaders
+from pages.shared.runs import all_runs
 from trashnet.runs.annotations import about
 from trashnet.runs.run import Run
 from trashnet.runs.store import describe
@@ -22,7 +22,7 @@ def runs_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def render() -> None:
     """Draws the table of runs; choosing one shows it above, choosing two compares them."""
-    runs = loaders.runs()
+    runs = all_runs()
     rows = [_row(run) for run in runs]
     if not rows:
         return

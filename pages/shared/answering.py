@@ -1,0 +1,62 @@
+"""Models at work: loaded once for all, answering each visitor alone."""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pages.shared.caching import cached, cached_resource
+from trashnet.inference.classifier import Classifier, Prediction, Similar
+from trashnet.inference.explain import explain
+from trashnet.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run's model says of a photo.
+
+    Attributes:
+        prediction: The answer itself.
+        threshold: Confidence below which it counts as not sure.
+        similar: The training photos that the photo is most like, the nearest first.
+    """
+
+    prediction: Prediction
+    threshold: float
+    similar: list[Similar]
+
+
+@cached_resource(max_entries=4, show_spinner="Loading the model")
+def classifier_of(run: Run) -> Classifier:
+    """Returns a finished run's model, loaded once for all visitors."""
+    return Classifier(run)
+
+
+# Of the visit: what visitors send leaves no trace in a cache that others share.
+@cached(max_entries=6, scope="session")
+def answer_of(run: Run, content: bytes) -> Answer:
+    """Returns a model's answer for an upload.
+
+    Raises:
+        TrashnetError: It is no picture, or the run has no model.
+    """
+    classifier = classifier_of(run)
+    prediction = classifier.classify(content)
+    return Answer(prediction, classifier.threshold, classifier.similar(prediction))
+
+
+@cached(max_entries=12, scope="session")
+def evidence_of(
+    run: Run, content: bytes, label: str, _prediction: Prediction
+) -> NDArray[np.float32]:
+    """Returns the map of what spoke for a class in an upload that was answered, `(h, w)`."""
+    return explain(classifier_of(run), content, label, _prediction)
+
+
+_BATCH_TURN = threading.Lock()  # of the module: any visitor can have Streamlit's caches cleared
+
+
+def batch_turn() -> threading.Lock:
+    """Returns what a batch holds while it is answered: one at a time, single photos go between."""
+    return _BATCH_TURN

@@ -1,0 +1,189 @@
+"""Runs, and what a finished one measured and predicted, read once for a page and handed on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pages.shared.caching import cached
+from pages.shared.photos import photos_if_any
+from trashnet.data.dataset import Photos
+from trashnet.environment import environment
+from trashnet.errors import TrashnetError
+from trashnet.evaluation.label_errors import suspects
+from trashnet.evaluation.report import answers
+from trashnet.runs.run import Run
+from trashnet.runs.store import RELEASED, list_runs
+
+OUT_OF_FOLD = "out_of_fold"
+"""Named like a split: the answers of models that never saw the photo's object."""
+
+# ---------------------------------------------------------------- which runs there are
+
+
+def all_runs() -> list[Run]:
+    """Returns all runs, newest first."""
+    return list_runs(environment().runs)
+
+
+def active_run() -> Run | None:
+    """Returns the run that trains, else one that waits to, else None."""
+    states = [(run.status(), run) for run in all_runs()]
+    active = [(status.state != "waiting", run) for status, run in states if status.is_active]
+    return max(active, key=lambda pair: pair[0])[1] if active else None
+
+
+def finished_runs() -> list[Run]:
+    """Returns the runs with a model and an evaluation: own ones, newest first, then the shipped."""
+    return [run for run in [*all_runs(), Run(RELEASED)] if run.is_finished]
+
+
+def answering_runs() -> list[Run]:
+    """Returns the finished runs, the one to answer with first.
+
+    Those that know photos come before those that know drawings, those of the photos in use before
+    others, and then those that did best on validation; a quick try does not become the app's model.
+    """
+    photos = _photos_or_none()
+
+    def rank(run: Run) -> tuple[bool, bool, float]:
+        of_others = photos is not None and run.config["data"]["name"] != photos.name
+        return run.is_sample, of_others, -validation_accuracy(run)
+
+    return sorted(finished_runs(), key=rank)
+
+
+def run_for(photos: Photos) -> Run | None:
+    """Returns the run to answer these photos with: the best that knows their classes, or None.
+
+    One that was trained on them comes before others, also where they are drawings.
+    """
+    fitting = [run for run in answering_runs() if run.classes == photos.classes]
+    fitting.sort(key=lambda run: run.config["data"]["name"] != photos.name)
+    return next(iter(fitting), None)
+
+
+def _photos_or_none() -> Photos | None:
+    try:
+        return photos_if_any()
+    except TrashnetError:
+        return None
+
+
+# ---------------------------------------------------------------- what one measured
+
+
+def figures_of(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the reports of an evaluation by split, the out-of-fold one among them."""
+    folds = {OUT_OF_FOLD: evaluation[OUT_OF_FOLD]} if OUT_OF_FOLD in evaluation else {}
+    order = ("test", "validation", "train")
+    splits = evaluation["splits"]
+    return {"test": splits["test"]} | folds | {s: splits[s] for s in order if s in splits}
+
+
+def validation_accuracy(run: Run) -> float:
+    """Returns the share of its validation photos that a finished run gets right."""
+    return run.evaluation()["splits"].get("validation", {}).get("accuracy", 0.0)
+
+
+def photo_root(run: Run) -> Path:
+    """Returns where a run's photos are: where it was trained, else where they are found now."""
+    root = run.config["data"]["root"]
+    if root and Path(root).is_dir():
+        return Path(root)
+    photos = _photos_or_none()
+    return photos.root if photos else Path(root)
+
+
+# ---------------------------------------------------------------- what one predicted
+
+
+@cached(max_entries=8)
+def stored_predictions(run: Run) -> pd.DataFrame:
+    """Returns a finished run's predictions table."""
+    return run.predictions()
+
+
+@cached(max_entries=8)
+def out_of_fold(run: Run) -> pd.DataFrame | None:
+    """Returns a run's out-of-fold table, or None where there are no folds."""
+    return run.out_of_fold()
+
+
+@cached(max_entries=8)
+def seen_index(run: Run) -> pd.DataFrame | None:
+    """Returns a run's index, every photo as it saw them, or None without one."""
+    path = run.path / "index.parquet"
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def logits_of(run: Run, split: str) -> tuple[pd.DataFrame, Any]:
+    """Returns the rows of file, label and logits, and their temperature, or temperatures.
+
+    Args:
+        run: A finished run.
+        split: A split, or `OUT_OF_FOLD`, whose folds each have a temperature of their own.
+    """
+    if split == OUT_OF_FOLD:
+        table = out_of_fold(run)
+        return table, table.temperature.to_numpy()[:, None]
+    table = stored_predictions(run)
+    return table[table.split == split], run.evaluation()["temperature"]
+
+
+@cached(max_entries=16)
+def predictions_of(run: Run, split: str) -> pd.DataFrame:
+    """Returns file, label, predicted, confidence and split of its photos, the surest first."""
+    table, temperature = logits_of(run, split)
+    return answers(table, run.classes, temperature).assign(split=split)
+
+
+@cached(max_entries=4)
+def all_predictions(run: Run) -> pd.DataFrame:
+    """Returns `predictions_of` every photo the run answered.
+
+    Where the run has folds, the answers are those of models that never saw the photo.
+    """
+    if out_of_fold(run) is not None:
+        return predictions_of(run, OUT_OF_FOLD)
+    splits = stored_predictions(run).split.unique()
+    return pd.concat([predictions_of(run, split) for split in splits])
+
+
+@cached(max_entries=4)
+def suspects_of(run: Run) -> pd.DataFrame:
+    """Returns a run's suspected labels (`trashnet.evaluation.label_errors`); it must have folds."""
+    return suspects(run.out_of_fold(), run.classes)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A finished run and one of its splits, as the evaluation page shows them.
+
+    Attributes:
+        run: The run.
+        split: The split, or `OUT_OF_FOLD`.
+        evaluation: All that was measured of the run.
+        predictions: As `predictions_of`.
+        index: Every photo as the run saw it, or None where it kept no index.
+        root: Folder of its photos.
+    """
+
+    run: Run
+    split: str
+    evaluation: dict[str, Any]
+    predictions: pd.DataFrame
+    index: pd.DataFrame | None
+    root: Path
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The report of the split."""
+        return figures_of(self.evaluation)[self.split]
+
+
+def view_of(run: Run, split: str, evaluation: dict[str, Any]) -> RunView:
+    """Reads what the evaluation page shows of a finished run."""
+    predictions = predictions_of(run, split)
+    return RunView(run, split, evaluation, predictions, seen_index(run), photo_root(run))
