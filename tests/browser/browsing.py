@@ -1,6 +1,7 @@
 """How tests visit the app in a real headless Chromium, and what they read there."""
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,32 @@ class Visit:
 @contextlib.contextmanager
 def visiting(browser: Browser, home: Path, data: Path | None, **context: Any) -> Iterator[Visit]:
     """Starts the app with this home and opens a tab for it."""
-    with serving(home, data) as url, browser.new_context(**context) as tabs:
+    with serving(home, data) as url, opening(browser, url, home, **context) as visit:
+        yield visit
+
+
+@contextlib.contextmanager
+def opening(browser: Browser, url: str, home: Path, **context: Any) -> Iterator[Visit]:
+    """Opens a tab for an app that is served."""
+    with browser.new_context(**context) as tabs:
         tabs.set_default_timeout(1000 * PAGE_SECONDS)
         visit = Visit(tabs.new_page(), url, home)
         visit.listen()
         yield visit
+
+
+Looking = Callable[..., contextlib.AbstractContextManager[Visit]]
+
+
+@pytest.fixture(scope="module")
+def looking(
+    browser: Browser, photos: Photos, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Looking]:
+    """Opens tabs on one server, for tests that only look; others start their own: `visiting`."""
+    home = tmp_path_factory.mktemp("looking") / "home"
+    home.mkdir()
+    with serving(home, photos.root) as url:
+        yield functools.partial(opening, browser, url, home)
 
 
 @contextlib.contextmanager
@@ -193,7 +215,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def photos(request: pytest.FixtureRequest) -> Photos:
     """The real photos; where there are none and it is no CI, the sample pictures."""
     try:

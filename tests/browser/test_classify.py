@@ -11,11 +11,13 @@ from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.browsing import (
     PHONE,
+    Looking,
     Visit,
     answers_of,
     browser,
     fits_the_width,
     home,
+    looking,
     photos,
     upload,
     visiting,
@@ -26,7 +28,7 @@ from trashnet.runs.store import RELEASED
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-__all__ = ["browser", "home", "photos"]  # the fixtures these journeys ask for
+__all__ = ["browser", "home", "looking", "photos"]  # the fixtures these journeys ask for
 
 SIZES = {
     "desktop": {"viewport": {"width": 1400, "height": 900}},
@@ -44,18 +46,14 @@ def source_of(picture: Locator) -> str:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_photo_its_reasons_and_a_batch(
-    size: str,
-    browser: Browser,
-    home: Path,
-    photos: Photos,
-    tmp_path: Path,
+    size: str, looking: Looking, photos: Photos, tmp_path: Path
 ) -> None:
     """With the released model, as a visitor of a first minute meets it."""
     run = Run(RELEASED)
     files = run.predictions().query("split == 'test'").file.head(6).tolist()
     if not photos.is_trashnet:
         files = list(photos.files[:6])
-    with visiting(browser, home, photos.root, accept_downloads=True, **SIZES[size]) as visit:
+    with looking(accept_downloads=True, **SIZES[size]) as visit:
         visit.open("Classify")
         expect(visit.main.get_by_text("Drop photos of waste")).to_be_visible()
         said = upload(visit, photos.root / files[0])

@@ -2,21 +2,22 @@
 
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.browser.browsing import (
     PHONE,
+    Looking,
     Visit,
     browser,
     fits_the_width,
-    home,
+    looking,
     photos,
     shown_files,
-    visiting,
 )
 from trashnet.data.dataset import Photos
 from trashnet.evaluation.report import answers
@@ -25,7 +26,7 @@ from trashnet.runs.store import RELEASED
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-__all__ = ["browser", "home", "photos"]
+__all__ = ["browser", "looking", "photos"]
 SHIPPED = Run(RELEASED)
 
 
@@ -55,7 +56,7 @@ def click_cell(visit: Visit, true: int, predicted: int) -> None:
 
 
 @pytest.fixture
-def data(photos: Photos):
+def data(photos: Photos) -> Path:
     """The real photos; the shipped run's are not shown on drawings."""
     if photos.is_sample:
         pytest.skip("the shipped run's photos are not on this machine")
@@ -63,14 +64,14 @@ def data(photos: Photos):
 
 
 def test_a_click_on_the_worst_cell_leads_to_its_photos_and_into_one(
-    browser: Browser, home, data
+    looking: Looking, data: Path
 ) -> None:
     true, predicted, n = hardest_cell()
     names = SHIPPED.classes[true], SHIPPED.classes[predicted]
     said = said_out_of_fold()
     cell = said[(said.label == names[0]) & (said.predicted == names[1])]
     assert len(cell) == n
-    with visiting(browser, home, data, viewport={"width": 1400, "height": 1000}) as visit:
+    with looking(viewport={"width": 1400, "height": 1000}) as visit:
         visit.open("Evaluation?evaluation_run=released&evaluation_split=out+of+fold")
         shown_files(visit)
         click_cell(visit, true, predicted)
@@ -99,9 +100,9 @@ def test_a_click_on_the_worst_cell_leads_to_its_photos_and_into_one(
         visit.check()
 
 
-def test_the_table_is_worked_by_the_keyboard(browser: Browser, home, data) -> None:
+def test_the_table_is_worked_by_the_keyboard(looking: Looking, data: Path) -> None:
     matrix = np.array(SHIPPED.evaluation()["splits"]["test"]["confusion_matrix"])
-    with visiting(browser, home, data, viewport={"width": 1400, "height": 1000}) as visit:
+    with looking(viewport={"width": 1400, "height": 1000}) as visit:
         visit.open("Evaluation?evaluation_run=released&evaluation_cells=table")
         grid = visit.main.get_by_test_id("stDataFrame")
         grid.scroll_into_view_if_needed()
@@ -121,8 +122,8 @@ def test_the_table_is_worked_by_the_keyboard(browser: Browser, home, data) -> No
         visit.check()
 
 
-def test_the_tabs_fit_a_phone(browser: Browser, home, data) -> None:
-    with visiting(browser, home, data, viewport=PHONE) as visit:
+def test_the_tabs_fit_a_phone(looking: Looking, data: Path) -> None:
+    with looking(viewport=PHONE) as visit:
         for tab in ("Errors", "Report", "Calibration", "Robustness", "Bias"):
             visit.open(f"Evaluation?evaluation_run=released&evaluation_tab={tab}")
             time.sleep(1)

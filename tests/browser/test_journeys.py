@@ -1,7 +1,9 @@
 """Journeys through the app as a person makes them, in a real headless Chromium."""
 
+import functools
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,15 @@ from tests.browser.browsing import (
     PAGES,
     PHONE,
     TRAINING_SECONDS,
+    Looking,
     Visit,
     answers_of,
     browser,
     fits_the_width,
     home,
+    opening,
     photos,
+    serving,
     shown_files,
     upload,
     visiting,
@@ -144,15 +149,28 @@ def test_from_the_photos_through_a_training_to_an_answer(
         visit.check()
 
 
-# ---------------------------------------------------------------- on a phone, in the dark
+# ---------------------------------------------------------------- with a run that is there
+
+
+@pytest.fixture(scope="module")
+def after_training(
+    browser: Browser,
+    sample_photos: Photos,
+    training: Training,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Looking]:
+    """Opens tabs on one server, whose home has a finished run, for tests that only look."""
+    home = tmp_path_factory.mktemp("after-training") / "home"
+    shutil.copytree(training.env.home, home)
+    with serving(home, sample_photos.root) as url:
+        yield functools.partial(opening, browser, url, home)
 
 
 def test_on_a_phone_in_the_dark(
-    browser: Browser, home: Path, sample_photos: Photos, training: Training
+    after_training: Looking, sample_photos: Photos, training: Training
 ) -> None:
-    shutil.copytree(training.env.home, home, dirs_exist_ok=True)
     phone = {"viewport": PHONE, "color_scheme": "dark", "has_touch": True, "is_mobile": True}
-    with visiting(browser, home, sample_photos.root, **phone) as visit:
+    with after_training(**phone) as visit:
         for name in PAGES:
             visit.open(name)
             assert fits_the_width(visit.page), name
@@ -188,10 +206,9 @@ def test_a_shared_address_opens_its_page_on_a_fresh_server(browser: Browser, hom
 
 
 def test_a_shared_address_keeps_what_was_chosen(
-    browser: Browser, home: Path, sample_photos: Photos, training: Training
+    after_training: Looking, training: Training
 ) -> None:
-    shutil.copytree(training.env.home, home, dirs_exist_ok=True)
-    with visiting(browser, home, sample_photos.root) as visit:
+    with after_training() as visit:
         visit.open("Evaluation?evaluation_split=train&evaluation_true=glass")
         figures = training.run.evaluation()["splits"]["train"]
         glass = figures["per_class"]["glass"]["support"]
