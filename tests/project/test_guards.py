@@ -36,7 +36,6 @@ ANYBODY = {
     "scan": "keeps what it measured of the owner's photos",
     "pixel_statistics": "the same",
     "stored_thumbnail": "keeps a small copy of a photo in the owner's own cache",
-    "make_thumbnails": "the same",
     "zip_run": "packs a temporary file, which is gone when the download is made",
     "zip_saved": "the same, for whom `allowed_later` lets",
     "Preview": "one small process that augments photos for all visitors and ends when idle",
@@ -130,11 +129,11 @@ def guarded_nodes(tree: ast.AST) -> set[ast.AST]:
     guards = {GUARD, f"owner.{GUARD}"}
     takers = set(guards)  # what is handed to a guarded function does nothing outside of it
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.decorator_list:
-            if ast.unparse(node.decorator_list[-1]) in guards:
-                takers.add(node.name)
-                for statement in node.body:
-                    inside.update(ast.walk(statement))
+        decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+        if decorators and ast.unparse(decorators[-1]) in guards:
+            takers.add(node.name)
+            for statement in node.body:
+                inside.update(ast.walk(statement))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in takers:
             inside.update(node.args)

@@ -2,13 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from trashnet.data.image_io import thumbnail
-from trashnet.errors import PhotoError
 from trashnet.files import Cache, digest
-from trashnet.progress import parallel, silent
 
 
 def stored_thumbnail(path: Path, size: int, folder: Path) -> bytes:
@@ -30,26 +27,6 @@ def stored_thumbnail(path: Path, size: int, folder: Path) -> bytes:
     with contextlib.suppress(OSError):
         cache.store(file, lambda partial: partial.write_bytes(content))
     return content
-
-
-def make_thumbnails(paths: Sequence[Path], size: int, folder: Path) -> None:
-    """Makes those that are not there yet, on all cores; a photo that cannot be read gets none."""
-
-    def make(i: int) -> None:
-        with contextlib.suppress(PhotoError, OSError):
-            stored_thumbnail(paths[i], size, folder)
-
-    with contextlib.suppress(OSError):
-        missing = [i for i, path in enumerate(paths) if not _exists(path, size, folder)]
-        if len(missing) > 1:
-            parallel(make, missing, silent, "Making thumbnails")
-
-
-def _exists(path: Path, size: int, folder: Path) -> bool:
-    try:
-        return (folder / _file(path, size)).exists()
-    except OSError:
-        return True  # there is no photo, so nothing to make
 
 
 def _file(path: Path, size: int) -> str:
