@@ -9,7 +9,7 @@ from pages.shared.page import page_header, page_link
 from pages.shared.photos import photos_if_any
 from pages.shared.progress import sentence
 from pages.shared.runs import OUT_OF_FOLD, all_runs, answering_runs, figures_of
-from pages.shared.widgets import accuracy_text, warn_of_samples
+from pages.shared.widgets import TILE, accuracy_text, warn_of_samples
 from trashnet.data.dataset import Photos
 from trashnet.runs.run import Run
 from trashnet.runs.store import describe
@@ -28,7 +28,6 @@ def render_figures(run: Run | None, photos: Photos | None) -> None:
     """Draws the headline figures, each with the photos it is from."""
     if run is not None:
         warn_of_samples(run)
-    look = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
     with st.container(horizontal=True):
         if run is not None:
             reports = figures_of(run.evaluation())
@@ -38,14 +37,14 @@ def render_figures(run: Run | None, photos: Photos | None) -> None:
                 f"Accuracy, {run.id}",
                 f"{report['accuracy']:.1%}",
                 accuracy_text(report, split),
-                **look,
+                **TILE,
             )
-            st.metric("Model", f"{megabytes:.1f} MB", run.train_config.model, **look)
+            st.metric("Model", f"{megabytes:.1f} MB", run.train_config.model, **TILE)
         if photos is not None:
             noun = "Pictures" if photos.is_sample else "Photos"
-            st.metric(noun, f"{len(photos.files):,}", plain(photos.name), **look)
+            st.metric(noun, f"{len(photos.files):,}", plain(photos.name), **TILE)
             names = plain(", ".join(photos.classes))
-            st.metric("Classes", len(photos.classes), "one folder each", help=names, **look)
+            st.metric("Classes", len(photos.classes), "one folder each", help=names, **TILE)
 
 
 def render_drop_zone(run: Run | None, photos: Photos | None) -> None:

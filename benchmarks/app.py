@@ -173,7 +173,7 @@ def _click(page: Page, url: str, rounds: int, has_photos: bool) -> tuple[float, 
         def load() -> None:
             chosen = f"evaluation_true={names[0]}&evaluation_predicted={names[1]}"  # noqa: B023
             page.goto(f"{address}&{chosen}")
-            shown()  # noqa: B023
+            shown()
 
         if number % 2:
             opened.append(_seconds(load))
@@ -191,7 +191,7 @@ def _click(page: Page, url: str, rounds: int, has_photos: bool) -> tuple[float, 
 
         def click() -> None:
             page.mouse.click(*spot)  # noqa: B023
-            shown()  # noqa: B023
+            shown()
 
         clicked.append(_seconds(click))
     return statistics.median(clicked), statistics.median(opened)

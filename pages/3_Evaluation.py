@@ -16,6 +16,7 @@ from pages.shared.page import page_header
 from pages.shared.photo_dialog import asked_photo, show_photo
 from pages.shared.runs import OUT_OF_FOLD, figures_of, finished_runs, view_of
 from pages.shared.widgets import (
+    TILE,
     accuracy_text,
     choose_one,
     pick_run,
@@ -45,15 +46,14 @@ figures = view.figures
 warn_of_samples(run)
 
 with st.container(horizontal=True):
-    quiet = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
-    st.metric("Accuracy", f"{figures['accuracy']:.1%}", accuracy_text(figures, split), **quiet)
-    st.metric("Macro F1", f"{figures['macro_f1']:.3f}", "mean over classes", **quiet)
+    st.metric("Accuracy", f"{figures['accuracy']:.1%}", accuracy_text(figures, split), **TILE)
+    st.metric("Macro F1", f"{figures['macro_f1']:.3f}", "mean over classes", **TILE)
     low, high = figures.get("ece_interval", (figures["ece"], figures["ece"]))
     st.metric(
         "Calibration error",
         f"{figures['ece']:.3f}",
         f"{low:.3f} to {high:.3f}",
-        **quiet,
+        **TILE,
         help="Expected gap between confidence and accuracy, 15 bins of equal mass, with its 95 % "
         + "bootstrap interval, after "
         + (
@@ -69,7 +69,7 @@ with st.container(horizontal=True):
         "never sure enough"
         if answered is None
         else f"right on {round(answered * sure):,} of these {sure:,}",
-        **quiet,
+        **TILE,
         help="Photos answered above the threshold chosen on validation, and not unlike anything in "
         "training.",
     )

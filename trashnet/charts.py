@@ -25,11 +25,11 @@ _CLEAR = "rgba(0, 0, 0, 0)"
 
 _SCALE = [[0.0, "rgba(0, 114, 178, 0.0)"], [1.0, "rgba(0, 114, 178, 0.95)"]]
 
-_SHARE = {"tickformat": ".0%"}
+_SHARE: dict[str, Any] = {"tickformat": ".0%"}
 
 _FROM_TOP = {"autorange": "reversed"}
 
-_LAYOUT = {
+_LAYOUT: dict[str, Any] = {
     "paper_bgcolor": _CLEAR,
     "plot_bgcolor": _CLEAR,
     "bargap": 0.25,
@@ -38,7 +38,7 @@ _LAYOUT = {
 """What all figures share, for both themes. Not a `layout.template`: Streamlit's theme overwrites
 a template's colours, grid and margins, and leaves those of the figure itself alone."""
 
-_AXIS = {
+_AXIS: dict[str, Any] = {
     "automargin": True,
     "fixedrange": True,
     "gridcolor": "rgba(128, 128, 128, 0.25)",
@@ -46,7 +46,7 @@ _AXIS = {
     "title_font_color": _TEXT,
 }
 
-_CURVES = {
+_CURVES: dict[str, Any] = {
     "hovermode": "x unified",
     "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
 }
@@ -82,7 +82,7 @@ def class_balance(counts: pd.DataFrame, classes: Sequence[str], title: str) -> g
     text = [f"  {total:,} ({total / totals.sum():.0%})" for total in totals]
     labels = {"mode": "text", "text": text, "textposition": "middle right", "cliponaxis": False}
     sums = go.Scatter(x=totals, y=classes, hoverinfo="skip", showlegend=False, **labels)
-    x = {"title": "photos; train, validation and test from dark to light"}
+    x: dict[str, Any] = {"title": "photos; train, validation and test from dark to light"}
     x["range"] = [0, totals.max() * 1.18]
     height = 120 + 42 * len(classes)
     return _figure([*bars, sums], title, height, x, _FROM_TOP, grid="x", barmode="stack")
@@ -108,7 +108,7 @@ def training_curves(epochs: pd.DataFrame, metric: str, total: int) -> go.Figure:
     first = epochs.epoch.min() if len(epochs) else 1  # 0 where a pretrained network starts
     total = max(1, total)
     x = {"title": "epoch", "range": [first - 0.5, total + 0.5], "dtick": max(1, total // 10)}
-    y = {"title": "loss (nats)" if metric == "loss" else metric}
+    y: dict[str, Any] = {"title": "loss (nats)" if metric == "loss" else metric}
     if metric == "accuracy":
         y |= _SHARE | {"range": [0, 1]}
     return _figure(curves, metric.capitalize(), 280, x, y, **_CURVES)
@@ -261,7 +261,7 @@ def reliability(
         after: The same, after temperature.
         title: The finding.
     """
-    unnamed = {"hoverinfo": "skip", "showlegend": False}
+    unnamed: dict[str, Any] = {"hoverinfo": "skip", "showlegend": False}
     lines = [_line([0, 1], [0, 1], _TEXT, None, line_dash="dot", **unnamed)]
     for bins, name, colour in (
         (before, "before", _VALIDATION),
@@ -397,7 +397,7 @@ def colour_histogram(shares: Sequence[Sequence[float]], highest: float) -> go.Fi
     for (name, colour), values in zip(colours.items(), shares, strict=True):
         centres = [256 / len(values) * (i + 0.5) for i in range(len(values))]
         hover = f"{name} around %{{x:.0f}}: %{{y:.1%}} of the pixels<extra></extra>"
-        look = {"line_width": 2, "line_shape": "spline", "showlegend": False}
+        look: dict[str, Any] = {"line_width": 2, "line_shape": "spline", "showlegend": False}
         lines.append(_line(centres, list(values), colour, hover, name=name, **look))
     x = {"title": "red, green, blue (0 to 255)", "range": [0, 256], "dtick": 64}
     y = _SHARE | {"range": [0, 1.05 * highest], "nticks": 4}
@@ -468,8 +468,8 @@ def _figure(
     traces: Sequence[Any],
     title: str | None,
     height: int,
-    x: Mapping[str, Any],
-    y: Mapping[str, Any],
+    x: dict[str, Any],
+    y: dict[str, Any],
     grid: str = "xy",
     **layout: Any,
 ) -> go.Figure:

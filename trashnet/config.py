@@ -38,7 +38,7 @@ _STRONG: dict[str, Any] = {
 
 _FINE_TUNING = _STRONG | {"epochs": 10, "learning_rate": 2e-4}
 
-RECIPES: dict[Model, dict[str, Any]] = {
+RECIPES: dict[str, dict[str, Any]] = {
     "cnn_baseline": {},
     "cnn": _STRONG
     | {"optimizer": "muon", "learning_rate": 0.002, "weight_decay": 0.1, "mirrored_views": True}
@@ -168,7 +168,7 @@ class TrainConfig(BaseModel):
         Raises:
             ConfigError: There is no such network.
         """
-        return cls(model=model, **RECIPES.get(model, {}))
+        return cls.from_dict({"model": model} | RECIPES.get(model, {}))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

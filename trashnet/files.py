@@ -46,7 +46,7 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, lambda partial: partial.write_text(text))
 
 
-def read_json(path: Path) -> Any | None:
+def read_json(path: Path) -> Any:
     """Returns the file's JSON, or None when the file is absent or torn."""
     try:
         return json.loads(path.read_text())

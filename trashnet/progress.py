@@ -3,10 +3,13 @@
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what is being done)."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def silent(done: int, total: int, what: str) -> None:
@@ -14,8 +17,8 @@ def silent(done: int, total: int, what: str) -> None:
 
 
 def parallel(
-    work: Callable[[int], Any], items: Iterable[int], on_progress: Progress, what: str
-) -> list[Any]:
+    work: Callable[[Item], Result], items: Iterable[Item], on_progress: Progress, what: str
+) -> list[Result]:
     """Calls `work` on every item on all cores; right for work that releases the interpreter lock.
 
     Progress is told from the calling thread, because a page's progress bar belongs to it.

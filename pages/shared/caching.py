@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -29,7 +30,7 @@ def fingerprint(run: Run) -> tuple[str | int | None, ...]:
     return str(run.path), *(stamp(run.path / name) for name in _RESULTS)
 
 
-_KEYS = {Run: fingerprint, type(Path()): lambda path: (str(path), stamp(path))}
+_KEYS: dict[type, Any] = {Run: fingerprint, type(Path()): lambda path: (str(path), stamp(path))}
 
 cached = partial(st.cache_data, show_spinner=False, hash_funcs=_KEYS)
 """`st.cache_data` for functions of runs and of paths; each caller has a copy of its own."""

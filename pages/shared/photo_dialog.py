@@ -58,7 +58,7 @@ def show_photo(
         predictions: What the run answered: `file`, `predicted`, `confidence` and `split`.
     """
     row, said = _row_of(index, file), _row_of(predictions, file)
-    label = (said if row is None else row).label
+    label = (said if row is None else row).label  # type: ignore[union-attr]  # one knows it
     split = "" if row is None else f" · {row.split}"
     st.markdown(f"{plain(file)} · {bold(label)}{split}")
     path = photo_path(root, file)
@@ -87,7 +87,7 @@ def show_photo(
 
 
 def _row_of(table: pd.DataFrame | None, file: str) -> pd.Series | None:
-    rows = [] if table is None else table[table.file == file]
+    rows = pd.DataFrame() if table is None else table[table.file == file]
     return rows.iloc[0] if len(rows) else None
 
 

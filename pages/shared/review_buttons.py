@@ -10,7 +10,7 @@ from pages.shared.photos import photos_if_any
 from pages.shared.progress import sentence
 from trashnet.data.dataset import Photos
 from trashnet.data.index import review_of
-from trashnet.data.review import Decision, Review
+from trashnet.data.review import Action, Decision, Review
 from trashnet.environment import environment
 from trashnet.errors import TrashnetError
 
@@ -33,8 +33,9 @@ class Desk:
 
 
 def open_desk() -> Desk | None:
-    """Returns the review of the photos in use; None where there are none, and says what is wrong
-    where the review file is damaged.
+    """Returns the review of the photos in use; None where there are none.
+
+    Where the review file is damaged, it says so.
     """
     with sentence():
         if (photos := photos_if_any()) is not None:
@@ -44,7 +45,7 @@ def open_desk() -> Desk | None:
 
 
 @owner_only
-def decide(desk: Desk, file: str, action: str, label: str | None = None) -> None:
+def decide(desk: Desk, file: str, action: Action, label: str | None = None) -> None:
     """Writes a decision down: the one place where all pages do."""
     try:
         desk.review.decide(

@@ -14,6 +14,14 @@ from pages.shared.runs import validation_accuracy
 from trashnet.files import digest
 from trashnet.runs.run import Run
 
+TILE: dict[str, Any] = {
+    "delta_color": "off",
+    "delta_arrow": "off",
+    "border": True,
+    "height": "stretch",
+}
+"""How `st.metric` shows a figure with a remark where others have a change."""
+
 
 def pick_run(key: str, runs: list[Run]) -> Run:
     """Lets a person choose one of the runs; where there is none, says so and ends the page."""
@@ -49,8 +57,9 @@ def describe_run(run: Run) -> str:
 
 
 def choose_one(label: str, options: Sequence[str], default: str, key: str, **look: Any) -> str:
-    """Lets a person choose one of a few, kept in the address; an address that names none gets
-    the default, which Streamlit alone leaves at None.
+    """Lets a person choose one of a few, kept in the address.
+
+    An address that names none gets the default, which Streamlit alone leaves at None.
 
     Args:
         label: What is chosen.

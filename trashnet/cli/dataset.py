@@ -13,6 +13,7 @@ from trashnet.config import Split, TrainConfig
 from trashnet.data import index
 from trashnet.data.dataset import find_photos, trashnet_facts, use_samples
 from trashnet.data.download import fetch_trashnet
+from trashnet.data.review import Action
 from trashnet.data.scan import scan
 from trashnet.environment import Environment, absolute
 from trashnet.errors import ConfigError, DataError
@@ -154,7 +155,7 @@ def _add_review(commands: Subparsers) -> None:
 
 
 def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
-    action = "relabel" if options.relabel else "exclude" if options.exclude else None
+    action: Action | None = "relabel" if options.relabel else "exclude" if options.exclude else None
     action = "keep" if options.keep else action
     if (options.photo is None) != (action is None):
         raise ConfigError("Name a photo together with --keep, --exclude or --relabel CLASS.")

@@ -160,7 +160,7 @@ def _classify_here(options: argparse.Namespace, run: Run) -> Iterator[dict[str, 
 
     photos = named_photos(options.photo, sys.stdin.buffer)
     rows = (as_row(*named) for named in classify_each(run, photos, options.flips))
-    failed = []
+    failed: list[dict[str, Any]] = []
     for row in rows:
         if "error" not in row:
             yield from (*failed, row)

@@ -201,7 +201,7 @@ def _read(source: Source) -> tuple[str, bytes]:
                 source.seek(0)
             data = source.read()
     except FileNotFoundError as error:
-        raise PhotoError(f"There is no photo {source}: check its name and folder.") from error
+        raise PhotoError(f"There is no photo {source!s}: check its name and folder.") from error
     except (OSError, ValueError) as error:
         raise PhotoError(f"{name} cannot be opened: check that it is a readable file.") from error
     if not data:

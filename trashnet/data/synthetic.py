@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from trashnet.errors import PhotoError
 
 SAMPLE_CLASSES = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 Rng = np.random.Generator
 
@@ -407,7 +408,7 @@ def _draw_flat_box(pen: Pen, rng: Rng, kraft: Floats, size: tuple[int, int]) -> 
     left, right = w * 0.06, w * rng.uniform(0.78, 0.95)
     top, bottom = h * 0.24, h * rng.uniform(0.66, 0.78)
     cuts = [left, left + (right - left) * rng.uniform(0.52, 0.66), right]
-    for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+    for a, b in pairwise(cuts):
         light, slant = rng.uniform(0.93, 1.06), h * 0.02
         pen.rectangle((a, top, b, bottom), _rgba(kraft, light))
         _draw_flutes(pen, kraft, (a, top, b, bottom), light * 0.965)

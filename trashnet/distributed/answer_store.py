@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -35,9 +36,7 @@ def write_answers(place: Place, rows: list[dict[str, Any]], classes: Iterable[st
     for folder, some in kinds:
         if some:
             table = pa.Table.from_pylist(some, schema=_schema(folder, classes))
-            place.write(
-                f"{folder}/{name}", lambda stream, table=table: pq.write_table(table, stream)
-            )
+            place.write(f"{folder}/{name}", partial(pq.write_table, table))
         else:
             place.remove(f"{folder}/{name}")
     return len(failed)

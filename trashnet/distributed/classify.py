@@ -7,6 +7,7 @@ Ray Data answered fewer photos a second, and ended the whole job at the first un
 
 import dataclasses
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -61,14 +62,15 @@ def connect(address: str | None) -> None:
     Raises:
         ConfigError: There is no cluster.
     """
-    # On one machine there is no more to store than the model.
-    local = {} if address else {"object_store_memory": 200 << 20, "include_dashboard": False}
+    local: dict[str, Any] = {}
+    if not address:  # on one machine there is no more to store than the model
+        local = {"object_store_memory": 200 << 20, "include_dashboard": False}
     package = str(PACKAGE)
     try:
         ray.init(
             address=address or "local",
             runtime_env={"py_modules": [package]},
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             log_to_driver=False,
             **local,
         )
@@ -230,7 +232,7 @@ def _answered(
             looked = time.monotonic()
             wanted = workers or int(ray.cluster_resources().get("CPU", 1))
             for _ in range(min(wanted - len(busy), len(left))):
-                actor = _Worker.remote(*made)
+                actor = _Worker.remote(*made)  # type: ignore[attr-defined]  # by ray.remote
                 busy[actor.__ray_ready__.remote()] = actor, None
         if not busy:  # every machine is gone; one may come back
             time.sleep(1)

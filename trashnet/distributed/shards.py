@@ -64,8 +64,8 @@ class Files:
 
     def photos(self, skip: Skip) -> Iterator[Placed]:
         """Yields the photos, less those to skip; a file's place is its name."""
-        named = zip(self.places(), self.paths, strict=True)
-        named = ((name, path) for name, path in named if not skip(name))
+        both = zip(self.places(), self.paths, strict=True)
+        named = ((name, path) for name, path in both if not skip(name))
         if self.place.is_local:
             yield from ((name, name, Path(path)) for name, path in named)
             return
@@ -164,7 +164,7 @@ def find_parts(place: Place, on_progress: Progress = silent) -> list[Part]:
     tables = [path for path in paths if path.lower().endswith(".parquet")]
     if photos and tables:
         raise ConfigError(f"{place.address} holds photos and Parquet files; name one kind alone.")
-    if not photos and not tables or photos == [place.root]:
+    if (not photos and not tables) or photos == [place.root]:
         raise DataError(
             f"There are no photos in {place.address}; name a folder of photos, or of Parquet files."
         )
@@ -232,5 +232,5 @@ def _is_one_of(kind: pa.DataType, name: str) -> bool:
 def _open(name: str, content: bytes) -> io.BytesIO:
     """Bytes that know their name, which a message about them says."""
     opened = io.BytesIO(content)
-    opened.name = name  # type: ignore[attr-defined]
+    opened.name = name
     return opened

@@ -16,7 +16,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -39,7 +39,7 @@ from trashnet.runs.control import STOP_GRACE, check_startable, end_if_overdue, s
 from trashnet.runs.run import Run
 from trashnet.runs.store import new_run
 
-_SPACES = {
+_SPACES: dict[str, Callable[..., Any]] = {
     "choice": tune.choice,
     "grid": tune.grid_search,
     "uniform": tune.uniform,
@@ -118,9 +118,9 @@ def read_plan(path: Path) -> Plan:
     config = TrainConfig.recipe(str(values.get("model", SETTINGS["model"].default)))
     config = config.replace(**values)
     spaces = {name: _space(config, name, space) for name, space in search.items()}
-    grace = max(1, _most_epochs(config, spaces) // 5)
+    how.setdefault("grace", max(1, _most_epochs(config, spaces) // 5))
     try:
-        return Plan(**{"config": config, "search": spaces, "grace": grace} | how)
+        return Plan(config=config, search=spaces, **how)
     except ValidationError as error:
         raise ConfigError(f"{mistake(error, path.name)}.") from None
 
@@ -250,9 +250,9 @@ class _Ended(tune.Callback):
 class _Trial(tune.Trainable):
     """Follows the training of one run, a process of its own, by what it writes."""
 
-    _run: Run | None = None
+    _run: Any = None  # a Run, once it is set up
 
-    def setup(
+    def setup(  # type: ignore[override]  # tune.with_parameters gives what is not in `config`
         self,
         config: dict[str, Any],
         plan: Plan,
@@ -332,7 +332,7 @@ def _score(run: Run, metric: str) -> float | None:
 def _summary(plan: Plan, name: str, env: Environment, folder: Path) -> dict[str, Any]:
     """The trials, the best on validation first; only finished ones have a model."""
     sign = 1 if _METRICS[plan.metric] == "max" else -1
-    trials = []
+    trials: list[dict[str, Any]] = []
     for run, settings in _trials(env, folder):
         status = run.status()
         row = {"run": run.id, "state": status.state, "epoch": status.epoch}

@@ -21,6 +21,7 @@ _THIRDS = np.full(3, 1 / 3, np.float32)
 
 
 def to_bytes(values: NDArray[np.floating]) -> Photo:
+    """Rounds to what a photo can hold."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
@@ -167,7 +168,7 @@ def _clean(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     mask = ndimage.binary_closing(np.pad(mask, 8, mode="edge"), iterations=4)[8:-8, 8:-8]
     holes, n = ndimage.label(~mask)
     sides = (holes[0], holes[-1], holes[:, 0], holes[:, -1])
-    open_to = sum(np.bincount(side, minlength=n + 1) > 0 for side in sides)
+    open_to = np.sum([np.bincount(side, minlength=n + 1) > 0 for side in sides], axis=0)
     enclosed = open_to < 2  # an object that leaves the frame is closed by one of its sides
     areas = np.bincount(holes.ravel(), minlength=n + 1)
     areas[0] = 0

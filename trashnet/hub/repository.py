@@ -89,7 +89,7 @@ class Repository:
 
         with self._said():
             try:
-                info = _api().repo_info(
+                info: Any = _api().repo_info(
                     self.name, repo_type=self.kind, timeout=FIRST_SECONDS, files_metadata=True
                 )
             except RepositoryNotFoundError:

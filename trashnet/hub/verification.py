@@ -156,7 +156,7 @@ def _is_number(value: Any) -> bool:
 
 def _check_hashes(folder: Path, manifest: str) -> None:
     stated = read_json(folder / manifest)
-    hashes = stated.get("files") if isinstance(stated, dict) else None
+    hashes: Any = stated.get("files") if isinstance(stated, dict) else None
     _need(isinstance(hashes, dict) and stated.get("schema") == 1, f"{manifest} is not ours")
     found = {path.name for path in folder.iterdir() if path.is_file()} - {manifest}
     _need(found == set(hashes) - {KERAS}, f"{manifest} lists other files")
@@ -240,7 +240,7 @@ def _epochs(folder: Path, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         # Before the first one of a pretrained network nothing has been trained: no loss.
         is_whole = epoch.epoch == 0 or None not in (epoch.loss, epoch.accuracy)
         matrix = epoch.val_confusion_matrix
-        sides = [epoch.val_recall, *([matrix, *matrix] if matrix else [])]
+        sides: list[Any] = [epoch.val_recall, *([matrix, *matrix] if matrix else [])]
         if is_whole and epoch.epoch <= last and all(len(side) == n for side in sides):
             yield numbers | epoch.model_dump(exclude_unset=True)
 

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -25,7 +25,7 @@ def classify_each(
     photos: Iterable[Named],
     flips: bool = False,
     workers: int | None = None,
-) -> Iterator[Answer]:
+) -> Generator[Answer]:
     """Answers photos in their order, as they come.
 
     Args:

@@ -114,7 +114,7 @@ class Classifier:
         logits, feature_map = self.model(pixels)
         embedding = self._projection(feature_map.mean(axis=(0, 1)))
         if self._flips:
-            logits = (logits + self.model(pixels[:, ::-1])[0]) / 2
+            logits = (logits + self.model(pixels[:, ::-1])[0]) / np.float32(2)
         p = probabilities(logits, self.temperature)
         best = int(p.argmax())
         distance = float(distance_to_training(embedding[None], self._training)[0])

@@ -3,8 +3,8 @@
 import glob
 import os
 from collections.abc import Iterable, Iterator
-from io import BufferedIOBase
 from pathlib import Path
+from typing import BinaryIO
 
 from trashnet.data.archive import is_picture_name, read_pictures
 from trashnet.data.image_io import Source
@@ -14,7 +14,7 @@ Named = tuple[str, Source | PhotoError]
 """A photo's name, and where it is or the error that says why it is nowhere."""
 
 
-def named_photos(paths: Iterable[str], stdin: BufferedIOBase) -> Iterator[Named]:
+def named_photos(paths: Iterable[str], stdin: BinaryIO) -> Iterator[Named]:
     """Yields the photos that arguments of the command line mean.
 
     Args:
@@ -37,8 +37,9 @@ def named_photos(paths: Iterable[str], stdin: BufferedIOBase) -> Iterator[Named]
             yield path, Path(path)
 
 
-def _from_stdin(stdin: BufferedIOBase) -> Iterator[Named]:
-    start = stdin.read1(4096)  # what is there, without waiting
+def _from_stdin(stdin: BinaryIO) -> Iterator[Named]:
+    # What is there, without waiting. Every binary stream has it, but `BinaryIO` does not say so.
+    start: bytes = stdin.read1(4096)  # type: ignore[attr-defined]
     if b"\0" in start:  # as in the head of every picture format, and in no name
         yield "-", start + stdin.read()
         return

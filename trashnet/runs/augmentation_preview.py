@@ -108,7 +108,7 @@ class Preview:
         with self._turn:
             for _ in range(2):
                 try:
-                    if not self.is_ready:
+                    if self._worker is None or not self.is_ready:
                         self._worker = _Worker(self._env, self._idle)
                     return self._worker.ask(line)
                 except (OSError, ValueError, EOFError) as error:
@@ -138,13 +138,14 @@ class _Worker:
         self._answer(_START_SECONDS)  # that it is ready
 
     def _read(self) -> None:
-        for line in self.process.stdout:
+        for line in self.process.stdout or ():
             self._lines.put(line)
         self._lines.put(b"")
 
     def ask(self, line: str) -> dict[str, Any]:
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
+        stdin: Any = self.process.stdin  # a pipe, so never None
+        stdin.write(line.encode() + b"\n")
+        stdin.flush()
         return self._answer(_ANSWER_SECONDS)
 
     def _answer(self, seconds: float) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def _known_answers(run: Run, kind: str) -> tuple[list[NDArray[np.uint8]], NDArra
         return photos, np.stack(table.logits.to_list()), "photos with stored answers"
     except PhotoError:  # a shipped run's photos are elsewhere
         if kind == "litert":
-            return [], np.empty(0), "photos, because it is a copy of the run's own file"
+            return [], np.empty(0, np.float32), "photos, because it is a copy of the run's own file"
         draws = np.random.default_rng(0)
         shape = (lite.image_size, lite.image_size, 3)
         photos = [draws.integers(0, 256, shape, np.uint8) for _ in range(_CHECKED)]

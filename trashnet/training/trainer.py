@@ -294,7 +294,7 @@ def export(model: keras.Model, fold: Fold) -> None:
         write_atomically(folder / "head.npz", _arrays(kernel=kernel, bias=bias))
 
 
-def _arrays(**arrays: Array) -> Callable[[Path], None]:
+def _arrays(**arrays: Any) -> Callable[[Path], None]:
     return lambda path: np.savez(path, **arrays)
 
 

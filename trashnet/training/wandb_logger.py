@@ -37,7 +37,7 @@ class WandbRun:
     def __init__(self, run: Run, env: Environment) -> None:
         self._wandb: Any = None
         self._run: Any = None
-        mode = run.train_config.tracking
+        mode: str = run.train_config.tracking
         if mode == "auto":
             mode = env.wandb_mode or ("online" if env.wandb_key else "offline")
         if mode == "off":
@@ -53,7 +53,7 @@ class WandbRun:
     def _start(self, run: Run, mode: str) -> None:
         import wandb
 
-        def init(mode: str) -> Any:
+        def init(mode: Any) -> Any:
             return wandb.init(
                 project="trashnet",
                 id=run.id,

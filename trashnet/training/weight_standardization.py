@@ -30,7 +30,7 @@ class StandardizedConv2D(layers.Layer):
         super().__init__(**arguments)
         self.filters, self.kernel_size, self.strides = filters, kernel_size, strides
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Makes the weights: kernel, a gain per filter, a bias per filter."""
         self._shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
         # A matrix with a column per filter, because Keras' Muon makes steps of matrices only.

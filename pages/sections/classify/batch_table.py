@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.sections.classify.photo_input import Sent
 from pages.shared.answer_card import KNOWS, render_photo
 from pages.shared.answering import batch_turn
 from pages.shared.caching import fingerprint
@@ -19,13 +20,12 @@ from trashnet.data.image_io import thumbnail
 from trashnet.errors import PhotoError
 from trashnet.evaluation.report_tables import disarmed
 from trashnet.inference.batch import as_row, classify_each
-from trashnet.inference.inputs import Named
 from trashnet.runs.run import Run
 
 _THUMB = 96
 
 
-def render(runs: list[Run], photos: list[Named]) -> None:
+def render(runs: list[Run], photos: list[Sent]) -> None:
     """Answers many photos under a bar; what is answered survives a reload of the script."""
     run = runs[0]
     rows = _rows_of(run, photos)
@@ -41,7 +41,7 @@ def render(runs: list[Run], photos: list[Named]) -> None:
             _render_table(runs, photos, rows)
 
 
-def _rows_of(run: Run, photos: list[Named]) -> list[dict[str, Any]]:
+def _rows_of(run: Run, photos: list[Sent]) -> list[dict[str, Any]]:
     """The answers so far to exactly these photos by this run; other photos begin anew."""
     contents = tuple(
         (name, hash(source) if isinstance(source, bytes) else str(source))
@@ -60,7 +60,7 @@ def _set_stopped(stopped: bool) -> None:
     st.session_state["classify_stopped"] = stopped
 
 
-def _answer_the_rest(run: Run, photos: list[Named], rows: list[dict[str, Any]]) -> None:
+def _answer_the_rest(run: Run, photos: list[Sent], rows: list[dict[str, Any]]) -> None:
     """Answers until all are, or until the person does something, which starts the script anew."""
     stop, bar = st.empty(), st.progress(0.0)
     stop.button(
@@ -86,7 +86,7 @@ def _data_url(content: Any) -> str | None:
         small = thumbnail(content, _THUMB) if isinstance(content, bytes) else None
     except PhotoError:
         small = None
-    return small and f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
+    return None if small is None else f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
 
 
 def _render_summary(run: Run, rows: list[dict[str, Any]]) -> None:
@@ -107,7 +107,7 @@ def _render_summary(run: Run, rows: list[dict[str, Any]]) -> None:
         chart(figure, "classify_counts", "How many photos were given each class")
 
 
-def _render_table(runs: list[Run], photos: list[Named], rows: list[dict[str, Any]]) -> None:
+def _render_table(runs: list[Run], photos: list[Sent], rows: list[dict[str, Any]]) -> None:
     table = pd.DataFrame(rows).reindex(
         columns=["thumbnail", "label", "confidence", "sure", "file", "error"]
     )

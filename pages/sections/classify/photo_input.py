@@ -11,8 +11,7 @@ from pages.shared.progress import sentence
 from pages.shared.runs import photo_root, stored_predictions
 from trashnet.data.archive import is_zip, read_pictures
 from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
-from trashnet.errors import DataError
-from trashnet.inference.inputs import Named
+from trashnet.errors import DataError, PhotoError
 from trashnet.runs.run import Run
 
 MOST = 500
@@ -26,8 +25,11 @@ MOST_BYTES = 500_000_000
 
 PHOTOS, CAMERA, EXAMPLES = "Photos or a zip", "Camera", "Examples"
 
+Sent = tuple[str, bytes | PhotoError]
+"""A photo's name, and its bytes or the error that says why there are none."""
 
-def render(run: Run) -> list[Named]:
+
+def render(run: Run) -> list[Sent]:
     """Draws the ways to bring photos; returns what was brought, by name."""
     way = st.segmented_control(
         "Photos from", [PHOTOS, CAMERA, EXAMPLES], default=PHOTOS, required=True, key="classify_way"
@@ -49,13 +51,13 @@ def render(run: Run) -> list[Named]:
     return []
 
 
-def _gathered(uploads: list[Any]) -> list[Named]:
+def _gathered(uploads: list[Any]) -> list[Sent]:
     """Returns the photos of all uploads, zips unpacked, within the limits of one visit."""
     sent = sum(upload.size for upload in uploads)
     if sent > MOST_BYTES:
         most = f"{MOST_BYTES / 1e6:,.0f} MB"
         raise DataError(f"These are {sent / 1e6:,.0f} MB; send at most {most} at once.")
-    photos: list[Named] = []
+    photos: list[Sent] = []
     room = ROOM
     for upload in uploads:
         content = upload.getvalue()
@@ -70,7 +72,7 @@ def _gathered(uploads: list[Any]) -> list[Named]:
     return photos
 
 
-def _render_examples(run: Run) -> list[Named]:
+def _render_examples(run: Run) -> list[Sent]:
     """Draws one picture a class to choose from; the run was not trained on them."""
     examples = _examples(run)
     chosen = st.pills(

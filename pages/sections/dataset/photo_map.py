@@ -58,7 +58,7 @@ def render(photos: Photos, index: pd.DataFrame, places: pd.DataFrame, run: Run |
         st.caption(
             "Draw around photos to see them. Placed by t-SNE of what a network trained on other "
             "pictures (ImageNet) sees; only nearness means something, directions do not."
-            + (f" Answers: {run.id}." if way == ANSWER else "")
+            + (f" Answers: {run.id}." if run and way == ANSWER else "")
         )
     with right:
         # Traces in the order of the legend: a point's file is what it carries.

@@ -161,11 +161,12 @@ def label_of(name: str) -> str:
 def strength(name: str, prefix: str, **more: Any) -> Any:
     """Draws the widget of an augmentation setting; its value is in the session."""
     setting = SETTINGS[name]
-    common = {"key": f"{prefix}_{name}", "help": _help(name)} | more
+    common: dict[str, Any] = {"key": f"{prefix}_{name}", "help": _help(name)} | more
     if setting.type is bool:
         return st.checkbox(label_of(name), **common)
     low, high = setting.minimum, setting.maximum
-    return st.slider(label_of(name), low, high, step=1.0 if high > 1 else 0.05, **common)
+    step = 1.0 if high > 1 else 0.05  # type: ignore[operator]  # every number here has a range
+    return st.slider(label_of(name), low, high, step=step, **common)
 
 
 def _widget(column: Any, name: str, photos: Photos) -> Any:
@@ -174,7 +175,7 @@ def _widget(column: Any, name: str, photos: Photos) -> Any:
         with column:
             return strength(name, "training")
     setting, label = SETTINGS[name], label_of(name)
-    common = {"key": f"training_{name}", "help": _help(name)}
+    common: dict[str, Any] = {"key": f"training_{name}", "help": _help(name)}
     model = st.session_state["training_model"]
     if name == "optimizer":
         common["disabled"] = model not in MUON_TRAINS

@@ -52,7 +52,7 @@ def render() -> None:
 def _epoch_refresh(run: Run) -> float:
     """Seconds between two looks for a new epoch: two an epoch, as far as its length is known."""
     epochs = run.epochs()
-    seconds = epochs.seconds.dropna() if "seconds" in epochs else []
+    seconds: Any = epochs.seconds.dropna() if "seconds" in epochs else []
     return min(30.0, max(REFRESH_SECONDS, seconds.median() / 2)) if len(seconds) else 5.0
 
 
@@ -178,8 +178,8 @@ def _resume(run: Run) -> None:
 def _render_progress(run: Run, tick: dict[str, Any] | None, rows: list[dict[str, Any]]) -> None:
     status, config = run.status(), run.train_config
     if status.state == "waiting":
-        other = active_run()
-        waits = other is not None and other.path != run.path
+        other = active_run() or run
+        waits = other.path != run.path
         st.progress(0.0, f"Waiting until {other.id} is over" if waits else "Starting")
         return
     if tick and tick["what"] != "Training":
