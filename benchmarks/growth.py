@@ -150,15 +150,15 @@ def _first_contents(folders: dict[int, Path], repeats: int) -> dict[int, float]:
     seconds = {}
     with chromium() as browser:
         for times, folder in folders.items():
-            with serving(folder / f"home{times}", folder / f"photos{times}") as (port, _):
-                with browser.new_page() as page:
-                    page.set_default_timeout(120_000)
-                    taken = []
-                    for _ in range(1 + repeats):  # the first starts what all pages share
-                        began = time.perf_counter()
-                        page.goto(f"http://127.0.0.1:{port}/Dataset?dataset_tab=Photos")
-                        settled(page, "Dataset")
-                        page.get_by_test_id("stMain").locator("img").first.wait_for()
-                        taken.append(time.perf_counter() - began)
+            served = serving(folder / f"home{times}", folder / f"photos{times}")
+            with served as (port, _), browser.new_page() as page:
+                page.set_default_timeout(120_000)
+                taken = []
+                for _ in range(1 + repeats):  # the first starts what all pages share
+                    began = time.perf_counter()
+                    page.goto(f"http://127.0.0.1:{port}/Dataset?dataset_tab=Photos")
+                    settled(page, "Dataset")
+                    page.get_by_test_id("stMain").locator("img").first.wait_for()
+                    taken.append(time.perf_counter() - began)
             seconds[times] = min(taken[1:])
     return seconds

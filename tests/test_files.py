@@ -38,7 +38,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) ->
     write_json(path, {"epoch": 1})
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, fail_midway)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="JSON compliant"):
         write_json(path, {"accuracy": math.nan})  # no JSON, and other programs could not read it
     assert read_json(path) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]
@@ -92,11 +92,10 @@ def test_a_temporary_folder_goes_and_takes_what_an_interruption_left(
         (left_over / "photo.jpg").touch()
     other = tmp_path / ".partial-another-x"
     other.mkdir()
-    with pytest.raises(KeyboardInterrupt):
-        with temporary_folder(tmp_path / name) as folder:
-            (folder / "photo.jpg").touch()
-            assert not left_over.exists()
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), temporary_folder(tmp_path / name) as folder:
+        (folder / "photo.jpg").touch()
+        assert not left_over.exists()
+        raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == [other]
 
 
@@ -181,7 +180,7 @@ def test_a_cache_that_cannot_be_written_raises_to_its_caller(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     cache = Cache(tmp_path / "file" / "cache")
     assert cache.load("embeddings", Path.read_bytes) is None
-    with pytest.raises(OSError):
+    with pytest.raises(NotADirectoryError):
         cache.store_table("groups", "photos", TABLE)
 
 

@@ -17,7 +17,7 @@ def test_a_leak_is_a_test_photo_with_a_near_duplicate_in_train() -> None:
     pairs = pd.DataFrame(
         {"one": ["a", "a", "d"], "two": ["b", "c", "e"], "similarity": [0.9, 0.99, 0.5]}
     )
-    split = pd.Series(dict(a="test", b="train", c="validation", d="test", e="train"))
+    split = pd.Series({"a": "test", "b": "train", "c": "validation", "d": "test", "e": "train"})
     way = Way(split, pairs)
     assert way.tested == 2
     assert way.leaking(0.95).values.tolist() == [["a", "c", 0.99]]  # with its nearest, once

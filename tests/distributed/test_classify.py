@@ -182,7 +182,7 @@ def test_a_killed_command_goes_on_from_parquet(
     result = json.loads(said)
     assert result["photos"] == 96 == result["answered"] + result["failed"] + result["before"]
     assert result["before"] >= min(first, 80) - 16
-    answers, failed = expected(training.run, folder)
+    answers, _ = expected(training.run, folder)
     strip = f"{folder}/"
     assert [
         {k: v for k, v in row.items() if k != "source"} for row in rows_in(output / ANSWERS)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -236,7 +237,7 @@ def test_the_reliability_bins_hold_every_photo_once(drawn: tuple[np.ndarray, np.
     counts = [b["n"] for b in bins]
     assert sum(counts) == n and min(counts) > 0 and len(bins) <= 15
     confidence = [b["confidence"] for b in bins]
-    assert all(one < other for one, other in zip(confidence, confidence[1:], strict=False))
+    assert all(one < other for one, other in pairwise(confidence))
     shares = [b["n"] * b["accuracy"] / n for b in bins]
     assert sum(shares) == pytest.approx((p.argmax(axis=1) == labels).mean())
     gaps = [b["n"] * abs(b["confidence"] - b["accuracy"]) / n for b in bins]

@@ -172,7 +172,7 @@ def test_the_object_is_told_from_the_board() -> None:
 
 @pytest.mark.parametrize("texture", TRANSFORMS["background"].strengths)
 def test_only_the_background_is_replaced(texture: float) -> None:
-    photo, disc = board_photo()
+    photo, _ = board_photo()
     changed = change_photo(photo, "a.jpg", "background", texture)
     inside = board_photo(radius=32)[1]
     outside = ~board_photo(radius=48)[1]

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -283,10 +283,10 @@ admit(Path({str(fetched)!r}), {MANIFEST!r}, Path({str(tmp_path / "theirs")!r}), 
 
 
 @pytest.fixture
-def received(fetched: Path, env: Any, trained: Run) -> Iterator[Run]:
+def received(fetched: Path, env: Any, trained: Run) -> Run:
     """A run from elsewhere among this home's runs."""
     seal(fetched)
-    yield receive(fetched, env.runs / "someone-waste-aaaaaaa")
+    return receive(fetched, env.runs / "someone-waste-aaaaaaa")
 
 
 def test_every_page_shows_a_received_run(received: Run) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from pytest import MonkeyPatch
 from streamlit.testing.v1 import AppTest
 
 from pages.shared.answering import batch_turn
@@ -135,7 +134,11 @@ def test_an_answer_is_no_markup(badly_named: Run, samples: Photos) -> None:
 
 @pytest.mark.parametrize("tab", ["Balance", "Photos", "Splits", "Audit"])
 def test_a_folder_of_a_bad_name_is_no_markup(
-    sample_photos: Photos, env: Environment, tmp_path: Path, monkeypatch: MonkeyPatch, tab: str
+    sample_photos: Photos,
+    env: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tab: str,
 ) -> None:
     for name in ("glass", "metal"):
         target = tmp_path / "own" / name.replace("glass", "[glass](elsewhere)")
@@ -154,7 +157,7 @@ def test_a_table_of_photos_opens_none_outside_of_their_folder(
     secret = tmp_path / "secret.jpg"
     root = Path(trained.config["data"]["root"])
     secret.write_bytes((root / table.file[0]).read_bytes())  # a picture, so it could be shown
-    table["file"] = [f"../../../../../../../..{secret}"] + table.file.tolist()[1:]
+    table["file"] = [f"../../../../../../../..{secret}", *table.file.tolist()[1:]]
     table.loc[0, "split"] = "test"
     table.to_parquet(trained.path / "predictions.parquet", index=False)
     page = AppTest.from_file(str(ROOT / PAGES["Evaluation"]), default_timeout=60)

@@ -200,9 +200,9 @@ def test_growth_fills_folders_with_files_that_all_differ(tmp_path: Path) -> None
 
 
 def test_an_app_that_cannot_start_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="missing.py could not be served"):
-        with serving(script=tmp_path / "missing.py"):
-            pass
+    refused = pytest.raises(RuntimeError, match="missing.py could not be served")
+    with refused, serving(script=tmp_path / "missing.py"):
+        pass
 
 
 @pytest.mark.slow

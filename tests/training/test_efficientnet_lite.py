@@ -88,7 +88,7 @@ def test_photos_are_scaled_inside() -> None:
     np.testing.assert_array_equal(scaled, [-127 / 128, 0, 1])
 
 
-@pytest.mark.parametrize("size, side", [(32, 1), (100, 4), (160, 5), (224, 7)])
+@pytest.mark.parametrize(("size", "side"), [(32, 1), (100, 4), (160, 5), (224, 7)])
 def test_feature_map_is_a_32nd_of_the_photo(size: int, side: int) -> None:
     assert efficientnet_lite0_backbone(size).output_shape == (None, side, side, 1280)
 
@@ -133,7 +133,9 @@ def test_weight_reader_honours_offset_and_strides() -> None:
     np.testing.assert_array_equal(tensor, [[1, 3, 5], [2, 4, 6]])
 
 
-@pytest.mark.parametrize("offset, strides", [(3, (1, 2)), (-1, (1, 2)), (0, (4, 2)), (0, (-1, 2))])
+@pytest.mark.parametrize(
+    ("offset", "strides"), [(3, (1, 2)), (-1, (1, 2)), (0, (4, 2)), (0, (-1, 2))]
+)
 def test_weight_reader_refuses_a_tensor_beyond_its_storage(
     offset: int, strides: tuple[int, int]
 ) -> None:

@@ -125,7 +125,7 @@ def test_every_photo_has_one_prediction(trained: Run, sample_photos: Photos) -> 
     assert table.distance.between(0, 2).all() and table.distance.nunique() > 200
 
 
-@pytest.mark.parametrize("split", ("train", "validation", "test"))
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_the_confusion_matrix_gives_the_accuracy(trained: Run, split: str) -> None:
     scores = trained.evaluation()["splits"][split]
     matrix = np.array(scores["confusion_matrix"])

@@ -55,9 +55,7 @@ def _content(scanned: pd.DataFrame) -> str:
 
 
 def known_pairs(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd.DataFrame | None:
-    """Returns the similar pairs (one, two, similarity), the most similar first; None before an
-    audit.
-    """
+    """Returns similar pairs (one, two, similarity), most similar first; None before an audit."""
     if photos.is_trashnet:
         return trashnet_pairs()
     return stored_table("pairs", _PAIRS, scanned, cache_folder)

@@ -115,8 +115,9 @@ def deal(
     groups: pd.Series | None = None,
     test_fold: int = 0,
 ) -> pd.DataFrame:
-    """Divides all readable photos, whatever is odd about them or was decided: `make_index` less
-    its last step, which alone changes when somebody decides something.
+    """Divides all readable photos, whatever is odd about them or was decided.
+
+    It is `make_index` less its last step, which alone changes when somebody decides something.
     """
     index = scanned[scanned.error.isna()].drop(columns=["error", "mtime"]).reset_index(drop=True)
     if groups is not None:

@@ -37,6 +37,11 @@ def divide_photos(
     groups: pd.Series | None,
     test_fold: int,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Divides photos in one of the ways there are; returns what `divide` does.
+
+    Raises:
+        DataError: They cannot be divided so.
+    """
     if split == "authors":
         if test_fold:
             raise DataError("The authors' lists have one test set and no folds; use another split.")

@@ -271,7 +271,7 @@ class Run:
 
     @property
     def stop_file(self) -> Path:
-        # A file of its own: the state has one writer, the training process.
+        """What asks for a stop; a file of its own, as the state has one writer, the training."""
         folder = self.path.parent
         return (folder.parent if folder.name == "folds" else self.path) / "stop"
 
@@ -295,4 +295,5 @@ def _is_elsewhere(status: Status) -> bool:
 
 
 def process_of(status: Status) -> psutil.Process | None:
+    """Returns the process that trains, if it lives on this machine."""
     return None if _is_elsewhere(status) else living(status.pid, status.process_started)

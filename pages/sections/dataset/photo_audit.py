@@ -112,8 +112,9 @@ def render(
 
 
 def _suspected(photos: Photos, index: pd.DataFrame) -> pd.DataFrame | None:
-    """The labels that the best run doubts of those that answered all these photos without having
-    seen them; None where no run did.
+    """The labels that the best run doubts, of those that never saw the photos they answered.
+
+    None where no run answered all of them so.
     """
     files = set(photos.files)
     for run in answering_runs():

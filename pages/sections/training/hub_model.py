@@ -10,17 +10,17 @@ from trashnet.hub.push_pull import pull_aside
 
 def render() -> None:
     """Draws the field for a model's name."""
-    with st.expander("Open a model from the Hub", icon=":material/cloud_download:"):
-        with st.form("training_hub", border=False):
-            repo = st.text_input(
-                "Model on the Hugging Face Hub", key="training_hub_repo", placeholder="owner/name"
-            )
-            st.caption(
-                "A run that TrashNet Explorer published. Its files are verified and nothing in "
-                "them is executed."
-            )
-            if st.form_submit_button("Open", **locked(type="primary")):
-                _open(repo.strip())
+    box = st.expander("Open a model from the Hub", icon=":material/cloud_download:")
+    with box, st.form("training_hub", border=False):
+        repo = st.text_input(
+            "Model on the Hugging Face Hub", key="training_hub_repo", placeholder="owner/name"
+        )
+        st.caption(
+            "A run that TrashNet Explorer published. Its files are verified and nothing in "
+            "them is executed."
+        )
+        if st.form_submit_button("Open", **locked(type="primary")):
+            _open(repo.strip())
 
 
 @owner_only
