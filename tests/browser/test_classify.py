@@ -1,15 +1,13 @@
 """The classify page in a real browser, on a desktop and a phone."""
 
-import io
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Locator, expect
 
 from tests.browser.browsing import (
     PHONE,
@@ -22,7 +20,6 @@ from tests.browser.browsing import (
     looking,
     photos,
     upload,
-    visiting,
 )
 from trashnet.data.dataset import Photos
 from trashnet.runs.run import Run
@@ -96,28 +93,4 @@ def test_a_photo_its_reasons_and_a_batch(
             stored = answers_of(run).set_index("file").loc[files]
             assert table.label[:6].tolist() == stored.predicted.tolist()
             np.testing.assert_allclose(table.confidence[:6], stored.confidence, rtol=1e-9)
-        visit.check()
-
-
-def test_a_long_batch_can_be_stopped_and_goes_on(
-    browser: Browser, home: Path, sample_photos: Photos
-) -> None:
-    # One zip, of pictures that take long to decode: a browser that shares the machine is slow, too.
-    picture, count = io.BytesIO(), 60
-    Image.new("RGB", (3000, 2000), "#86a86b").save(picture, "PNG")
-    archive = home / "many.zip"
-    with zipfile.ZipFile(archive, "w") as bundle:
-        for number in range(count):
-            bundle.writestr(f"{number}.png", picture.getvalue())
-    with visiting(browser, home, sample_photos.root) as visit:
-        visit.open("Classify")
-        expect(visit.main.get_by_text("Drop photos of waste")).to_be_visible()
-        drop(visit, [archive])
-        visit.main.get_by_role("button", name="Stop").click()
-        stopped = visit.main.get_by_text(re.compile(rf"Stopped after \d+ of {count} photos"))
-        expect(stopped).to_be_visible()
-        done = int(re.search(r"after (\d+)", stopped.inner_text())[1])
-        assert 0 <= done < count
-        visit.main.get_by_role("button", name="Go on").click()
-        expect(visit.main.get_by_text(f"{count} photos answered")).to_be_visible()
         visit.check()
