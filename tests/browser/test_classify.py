@@ -1,16 +1,19 @@
 """The classify page in a real browser, on a desktop and a phone."""
 
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.browsing import (
     PHONE,
+    TRAINING_SECONDS,
     Looking,
     Visit,
     answers_of,
@@ -20,6 +23,7 @@ from tests.browser.browsing import (
     looking,
     photos,
     upload,
+    visiting,
 )
 from trashnet.data.dataset import Photos
 from trashnet.runs.run import Run
@@ -93,4 +97,29 @@ def test_a_photo_its_reasons_and_a_batch(
             stored = answers_of(run).set_index("file").loc[files]
             assert table.label[:6].tolist() == stored.predicted.tolist()
             np.testing.assert_allclose(table.confidence[:6], stored.confidence, rtol=1e-9)
+        visit.check()
+
+
+def test_a_long_batch_can_be_stopped_and_goes_on(
+    browser: Browser, home: Path, sample_photos: Photos
+) -> None:
+    # Pictures that take long to decode, so that the batch outlasts a slow browser's first drawing.
+    picture, count = io.BytesIO(), 60
+    Image.new("RGB", (6000, 4000), "#86a86b").save(picture, "PNG")
+    archive = home / "many.zip"
+    with zipfile.ZipFile(archive, "w") as bundle:
+        for number in range(count):
+            bundle.writestr(f"{number}.png", picture.getvalue())
+    with visiting(browser, home, sample_photos.root) as visit:
+        visit.open("Classify")
+        expect(visit.main.get_by_text("Drop photos of waste")).to_be_visible()
+        drop(visit, [archive])
+        visit.main.get_by_role("button", name="Stop").click()
+        stopped = visit.main.get_by_text(re.compile(rf"Stopped after \d+ of {count} photos"))
+        expect(stopped).to_be_visible()
+        done = int(re.search(r"after (\d+)", stopped.inner_text())[1])
+        assert 0 <= done < count
+        visit.main.get_by_role("button", name="Go on").click()
+        answered = visit.main.get_by_text(f"{count} photos answered")
+        expect(answered).to_be_visible(timeout=1000 * TRAINING_SECONDS)
         visit.check()

@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -59,6 +60,8 @@ def test_one_training_through_reload_second_tab_stop_and_resume(
     with visiting(browser, home, sample_photos.root, viewport=size) as visit:
         run = start(visit)
         wait_for_epoch(visit.page, run, 1)
+        training = psutil.Process(run.status().pid)
+        training.suspend()  # or it may end before two tabs are drawn
         visit.page.reload()
         visit.settle()
         expect(visit.main.get_by_role("button", name="Stop")).to_be_visible()
@@ -69,6 +72,8 @@ def test_one_training_through_reload_second_tab_stop_and_resume(
         other.open("Training")
         expect(other.main.get_by_role("heading", name=run.id)).to_be_visible()
         other.main.get_by_role("button", name="Stop").click()
+        expect(other.main.get_by_role("heading", name=re.compile("stop_circle"))).to_be_visible()
+        training.resume()
         resume = visit.main.get_by_role("button", name="Resume")
         expect(resume).to_be_visible()  # the first tab sees it, too
         stopped_at = run.status().epoch
