@@ -9,7 +9,7 @@ from pages.shared.page import page_header, page_link
 from pages.shared.photos import photos_if_any
 from pages.shared.progress import sentence
 from pages.shared.runs import OUT_OF_FOLD, all_runs, answering_runs, figures_of
-from pages.shared.widgets import TILE, accuracy_text, warn_of_samples
+from pages.shared.widgets import TILE, accuracy_text, data_table, warn_of_samples
 from trashnet.data.dataset import Photos
 from trashnet.runs.run import Run
 from trashnet.runs.store import describe
@@ -118,7 +118,7 @@ def render_latest_runs() -> None:
     rows = [describe(run) for run in all_runs()[:3]]
     if rows:
         st.subheader("Latest runs")
-        st.dataframe(
+        data_table(
             runs_frame(rows)[
                 [
                     "run",

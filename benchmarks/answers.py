@@ -1,7 +1,6 @@
 """Answers: one photo, many photos, and what a process that answers costs."""
 
 import io
-import os
 import tempfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
 from trashnet.inference.batch import classify_each
 from trashnet.inference.classifier import Classifier
 from trashnet.inference.litert import LiteModel
+from trashnet.progress import cores
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED
 from trashnet.training.export_formats import export_run
@@ -63,7 +63,7 @@ def measure(quick: bool) -> list[Row]:
         tensor = tf.constant(batch)
         export_run(run, "onnx", folder / "onnx")
         threads = onnxruntime.SessionOptions()
-        threads.intra_op_num_threads = os.cpu_count() or 1  # as many as ours
+        threads.intra_op_num_threads = cores()  # as many as ours
         onnx = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx", threads)
         title = "One photo through the network"
         ours, predict, call = by_turns(

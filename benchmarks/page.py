@@ -1,13 +1,13 @@
 """The rows as a page for people, `docs/performance.md`."""
 
 import importlib.util
-import os
 import platform
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 from benchmarks.measuring import Row
+from trashnet.progress import cores
 
 MARKER = "<!-- What follows is written by hand; --write keeps it. -->"
 
@@ -64,4 +64,4 @@ def _machine() -> str:
             name = next(line.split(":")[1].strip() for line in file if "model name" in line)
     except (OSError, StopIteration):
         pass
-    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"{name}, {cores()} cores, Python {platform.python_version()}"

@@ -21,11 +21,17 @@ from pages.shared.progress import sentence
 from pages.shared.runs import all_predictions, run_for
 from pages.shared.widgets import choose_one
 from trashnet.data.audit_findings import known_pairs, known_places
+from trashnet.data.index import decisions_found
+from trashnet.data.splits import check_left
 from trashnet.environment import environment
 
 page_header("Dataset", "Can I trust these photos?")
 photos = require_photos()
-scanned, cache = scan_of(photos), environment().cache
+scanned, cache = None, environment().cache
+with sentence():
+    scanned = scan_of(photos)
+if scanned is None:
+    st.stop()
 groups = groups_of(photos, scanned)
 counts = scanned[scanned.error.isna()].label.value_counts()
 
@@ -45,6 +51,10 @@ with sentence():
 if index is None:
     balance.render_unreadable(scanned)
     st.stop()
+if found := decisions_found(index):
+    st.info(f"{found[0].upper()}{found[1:]}.", icon=":material/rate_review:")
+with sentence(":material/block:"):
+    check_left(index, photos.classes)
 sizes = index.group.value_counts()
 
 with st.container(horizontal=True):
@@ -76,8 +86,9 @@ if "object" not in ways:
     )
 file = asked_photo(index.file)
 if file is not None:
-    run = run_for(photos)
-    predictions = None if run is None else all_predictions(run)
+    run, predictions = run_for(photos), None
+    with sentence():  # the photo is shown without them, too
+        predictions = None if run is None else all_predictions(run)
     show_photo(file, photos.root, index, run, predictions)
 
 
@@ -118,5 +129,5 @@ SECTIONS = {
 tabs = st.tabs(list(SECTIONS), key="dataset_tab", on_change="rerun", bind="query-params")
 for tab, render in zip(tabs, SECTIONS.values(), strict=True):
     if tab.open:
-        with tab:
+        with tab, sentence():
             render()

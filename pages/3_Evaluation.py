@@ -14,6 +14,7 @@ from pages.sections.evaluation import (
 )
 from pages.shared.page import page_header
 from pages.shared.photo_dialog import asked_photo, show_photo
+from pages.shared.progress import sentence
 from pages.shared.runs import OUT_OF_FOLD, figures_of, finished_runs, view_of
 from pages.shared.widgets import (
     TILE,
@@ -21,13 +22,17 @@ from pages.shared.widgets import (
     choose_one,
     pick_run,
     split_name,
+    warn_of_damage,
     warn_of_samples,
 )
+from trashnet.errors import TrashnetError
+from trashnet.evaluation.metrics import macro_f1_classes
 
 page_header("Evaluation", "Where does it fail, and why?")
 
 left, right = st.columns([3, 2], vertical_alignment="bottom")
 with left:
+    warn_of_damage()
     run = pick_run("evaluation_run", finished_runs())
 evaluation = run.evaluation()
 by_split = figures_of(evaluation)
@@ -41,13 +46,18 @@ with right:
         help="Validation chose the epoch, the temperature and the threshold; no choice reads test. "
         "Out of fold: every photo, answered by one of five models that never saw its object.",
     )
-view = view_of(run, split, evaluation)
+try:
+    view = view_of(run, split, evaluation)
+except TrashnetError as error:
+    st.error(str(error), icon=":material/error:")
+    st.stop()
 figures = view.figures
 warn_of_samples(run)
 
 with st.container(horizontal=True):
     st.metric("Accuracy", f"{figures['accuracy']:.1%}", accuracy_text(figures, split), **TILE)
-    st.metric("Macro F1", f"{figures['macro_f1']:.3f}", "mean over classes", **TILE)
+    over = f"mean over {macro_f1_classes(figures)}"
+    st.metric("Macro F1", f"{figures['macro_f1']:.3f}", over, **TILE)
     low, high = figures.get("ece_interval", (figures["ece"], figures["ece"]))
     st.metric(
         "Calibration error",
@@ -114,5 +124,5 @@ SECTIONS = {
 tabs = st.tabs(list(SECTIONS), key="evaluation_tab", on_change="rerun", bind="query-params")
 for tab, render in zip(tabs, SECTIONS.values(), strict=True):
     if tab.open:
-        with tab:
+        with tab, sentence():
             render()

@@ -6,7 +6,7 @@ from pages.sections.classify import batch_table, photo_input
 from pages.shared.answer_card import render_photo
 from pages.shared.page import page_header
 from pages.shared.runs import answering_runs
-from pages.shared.widgets import pick_run, warn_of_samples
+from pages.shared.widgets import pick_run, warn_of_damage, warn_of_samples
 
 MOST_CARDS = 3  # more photos get a row each
 ALONE = "no other"
@@ -19,6 +19,7 @@ def main() -> None:
     above = st.container()  # on a phone the photo and its answer come before the choice of models
     one, two = st.columns(2)
     with one:
+        warn_of_damage()
         run = pick_run("classify_run", runs)
     others = {other.id: other for other in runs if other.path != run.path}
     second = two.selectbox(

@@ -1,5 +1,6 @@
 """What tests share: a home of their own, sample pictures, the real photos, the command line."""
 
+import errno
 import functools
 import json
 import os
@@ -10,9 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import streamlit as st
 from filelock import FileLock
 from hypothesis import settings
 
@@ -68,6 +71,12 @@ def _isolated_test(
     _isolated_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _isolate(monkeypatch, tmp_path / "home")
+
+
+@pytest.fixture(autouse=True)
+def _from_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest sends no headers, and who sends no `Host` is not at home: pages see a browser's."""
+    monkeypatch.setattr(type(st.context), "headers", {"Host": "localhost:8501"})
 
 
 @pytest.fixture
@@ -221,3 +230,37 @@ def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(root / "rags" / "rags00.jpg", root / "planks" / "planks90.jpg")
     (root / "rags" / "torn.jpg").write_bytes((root / "rags" / "rags03.jpg").read_bytes()[:300])
     return root
+
+
+@pytest.fixture(params=["full", "read-only"])
+def refusing_disk(request: pytest.FixtureRequest) -> Callable[[pytest.MonkeyPatch, Path], None]:
+    """Makes a folder, from the call on, a disk that takes nothing more."""
+
+    def refuse(patch: pytest.MonkeyPatch, root: Path) -> None:
+        if request.param == "full":
+
+            def fsync(handle: int) -> None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            patch.setattr(os, "fsync", fsync)
+            return
+        make, open_file = os.mkdir, os.open
+
+        def check(path: Any) -> None:
+            if Path(os.fsdecode(path)).is_relative_to(root):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fsdecode(path))
+
+        def mkdir(path: Any, *args: Any, **kwargs: Any) -> None:
+            if not os.path.isdir(path):
+                check(path)
+            make(path, *args, **kwargs)
+
+        def opened(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+            if flags & os.O_CREAT:
+                check(path)
+            return open_file(path, flags, *args, **kwargs)
+
+        patch.setattr(os, "mkdir", mkdir)
+        patch.setattr(os, "open", opened)
+
+    return refuse

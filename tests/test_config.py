@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -327,6 +328,60 @@ def test_the_dot_env_file_fills_in_what_is_not_set(
     monkeypatch.delenv("TRASHNET_DATA")  # so that undoing restores what was there before
     assert env.data == tmp_path / "from-the-file"
     assert env.home == tmp_path / "home"
+
+
+def asked_elsewhere(
+    tmp_path: Path, settings: str | bytes, environ: dict[str, str], code: str = "e()"
+) -> str:
+    """What a copy of the package with these settings beside it finds, started in another folder."""
+    app = tmp_path / "app"
+    shutil.copytree(
+        ROOT / "trashnet", app / "trashnet", ignore=shutil.ignore_patterns("released", "assets")
+    )
+    (app / ".env").write_bytes(settings if isinstance(settings, bytes) else settings.encode())
+    (tmp_path / "other").mkdir()
+    program = f"from trashnet.environment import environment as e; print({code})"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path / "other",
+        env={"PYTHONPATH": str(app), "PATH": os.environ["PATH"]} | environ,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout + done.stderr
+
+
+def test_settings_beside_the_app_hold_wherever_it_is_started(tmp_path: Path) -> None:
+    settings = f"TRASHNET_HOME={tmp_path / 'kept'}\nTRASHNET_OWNER_PASSWORD=secret\n"
+    settings += "TRASHNET_PUBLIC=1\n"
+    said = asked_elsewhere(
+        tmp_path, settings, {}, "(e().home.name, e().owner_password, e().public)"
+    )
+    assert said == "('kept', 'secret', True)\n"
+
+
+def test_settings_that_cannot_be_read_open_nothing(tmp_path: Path) -> None:
+    said = asked_elsewhere(tmp_path, b"TRASHNET_OWNER_PASSWORD=caf\xe9\n", {})
+    assert said.endswith(
+        "ConfigError: The file .env cannot be read (it is no UTF-8 text); correct it.\n"
+    )
+
+
+def test_photos_named_from_here_are_the_same_for_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRASHNET_DATA", "mine/photos.zip")
+    assert environment().variables()["TRASHNET_DATA"] == str(tmp_path / "mine" / "photos.zip")
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRASHNET_HOME", "")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as of a container's made-up user
+    with pytest.raises(ConfigError, match="no home folder; set TRASHNET_HOME to a folder"):
+        environment()
 
 
 def test_a_home_that_cannot_be_made_is_said(

@@ -1,5 +1,6 @@
 """Files on disk: whole or not there."""
 
+import errno
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from trashnet.files import (
     write_atomically,
     write_json,
 )
-from trashnet.progress import parallel, silent
+from trashnet.progress import cores, parallel, silent
 
 
 def fail_midway(path: Path) -> None:
@@ -52,6 +53,40 @@ def test_a_written_file_is_whole_readable_by_others_and_keeps_its_suffix(tmp_pat
     assert suffixes == [".parquet"]
     assert (tmp_path / "table.parquet").read_text() == "table"
     assert stat.S_IMODE((tmp_path / "table.parquet").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("fails", [OSError("5 requested, 3 written"), OSError(28, "No space")])
+def test_a_write_that_the_disk_refuses_names_the_file_it_was_for(
+    tmp_path: Path, fails: OSError
+) -> None:
+    def write(path: Path) -> None:
+        raise fails
+
+    with pytest.raises(OSError) as raised:
+        write_atomically(tmp_path / "table.parquet", write)
+    assert raised.value.filename == str(tmp_path / "table.parquet")
+    assert raised.value.errno == (fails.errno or errno.EIO) and raised.value.strerror
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OSError, match="absent/table"):
+        write_json(tmp_path / "absent" / "table.json", 1)
+
+
+def test_a_written_file_is_on_the_disk_before_it_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def fsync(handle: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+
+    def replace(path: Path, target: Path) -> None:
+        steps.append("replace")
+        os.rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_json(tmp_path / "status.json", 1)
+    assert steps == ["file", "replace", "folder"]
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
@@ -97,6 +132,17 @@ def test_a_temporary_folder_goes_and_takes_what_an_interruption_left(
         assert not left_over.exists()
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == [other]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a system without affinities")
+def test_only_the_cores_this_process_may_use_are_counted() -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert 1 <= cores() <= len(allowed)
 
 
 def test_work_in_parallel_keeps_its_order_and_tells_its_progress() -> None:

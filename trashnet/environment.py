@@ -65,6 +65,8 @@ class Environment:
         The owner's password is emptied, which means none: only the app asks for it.
         """
         variables = {**os.environ, "TRASHNET_HOME": str(self.home)}
+        if self.data is not None:  # the child may work in another folder
+            variables["TRASHNET_DATA"] = str(self.data)
         variables[_PASSWORD] = ""  # left out, a child would read it from `.env` again
         return variables
 
@@ -73,13 +75,12 @@ def environment() -> Environment:
     """Reads `.env` (real variables win) and the environment variables.
 
     Raises:
-        ConfigError: `TRASHNET_HOME` cannot be created or written, or `TRASHNET_PUBLIC` is neither
-            1 nor 0.
+        ConfigError: There is no home, it cannot be created or written, or `TRASHNET_PUBLIC` is
+            neither 1 nor 0.
     """
-    load_dotenv(Path.cwd() / ".env")
-    home = os.environ.get("TRASHNET_HOME") or platformdirs.user_data_dir("trashnet")
+    _read_settings()
     data = os.environ.get("TRASHNET_DATA")
-    path = absolute(home)
+    path = _home()
     way_on = "set TRASHNET_HOME to a folder you can write to"
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -103,6 +104,29 @@ def environment() -> Environment:
 _PASSWORD = "TRASHNET_OWNER_PASSWORD"
 
 
+def _read_settings() -> None:
+    """Reads the `.env` of the working folder and that beside `app.py`; the first one wins.
+
+    Raises:
+        ConfigError: One is there and cannot be read.
+    """
+    try:
+        for folder in (Path.cwd(), CHECKOUT):
+            load_dotenv(folder / ".env")
+    except (OSError, ValueError) as error:  # without it, a password would be missing
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise ConfigError(f"The file .env cannot be read ({why}); correct it.") from error
+
+
+def _home() -> Path:
+    try:
+        return absolute(os.environ.get("TRASHNET_HOME") or platformdirs.user_data_dir("trashnet"))
+    except RuntimeError as error:
+        raise ConfigError(
+            "This user has no home folder; set TRASHNET_HOME to a folder you can write to."
+        ) from error
+
+
 def _is_public() -> bool | None:
     """A Space's address is known to everybody; elsewhere the owner may say so, either way."""
     if os.environ.get("SPACE_ID"):
@@ -119,7 +143,7 @@ def secret(name: str) -> str:
     Raises:
         ConfigError: It is not set.
     """
-    load_dotenv(Path.cwd() / ".env")
+    _read_settings()
     value = os.environ.get(name)
     if not value:
         raise ConfigError(f"The environment variable {name} is not set; set it to the secret.")

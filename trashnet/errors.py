@@ -1,5 +1,9 @@
 """Errors a person can act on; the command line and the pages show their text, never a traceback."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 EXIT_MISTAKE = 2
 """The command line's exit code for any of these."""
 
@@ -26,3 +30,31 @@ class RunError(TrashnetError):
 
 class HubError(TrashnetError):
     """The Hugging Face Hub refuses, cannot be reached, or holds what is not ours."""
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_REFUSED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
+
+
+@contextmanager
+def disk_refusals() -> Iterator[None]:
+    """Says what to do about a full disk or a file that cannot be written.
+
+    Raises:
+        TrashnetError: In place of such an `OSError`; any other is a mistake of ours and passes.
+    """
+    try:
+        yield
+    except OSError as error:
+        file, why = error.filename or "A file", error.strerror
+        if error.errno in _FULL:
+            said = f"{file} could not be written ({why}); free some space and try again."
+        elif error.errno in _REFUSED:
+            said = f"{file} cannot be read or written ({why}); check its folder and your rights."
+        else:
+            raise
+        raise TrashnetError(said) from error

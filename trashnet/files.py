@@ -1,6 +1,7 @@
 """Files on disk: written all at once or not at all, and read whether or not they are whole."""
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -9,7 +10,7 @@ import reprlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +29,52 @@ _UNUSED = 30 * DAY
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets `write` fill a temporary file beside `path`, then puts it in place in one step."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    """Lets `write` fill a temporary file beside `path`, then puts it in place in one step.
+
+    Both are on the disk when this returns: a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: The disk refused; its `filename` is `path`, its `errno` is never None.
+    """
+    partial: Path | None = None
     try:
-        write(Path(name))
-        os.chmod(name, 0o644)  # mkstemp makes files that nobody else can read
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        partial = Path(name)
+        write(partial)
+        partial.chmod(0o644)  # mkstemp makes files that nobody else can read
+        _sync(partial, os.O_RDWR)
+        os.replace(partial, path)
+        with contextlib.suppress(OSError):  # not every system syncs folders
+            _sync(path.parent, os.O_RDONLY)
+    except OSError as error:  # libraries leave out the number, and all name the temporary file
+        why = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, why, str(path)) from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_torn(folder: Path, suffixes: Collection[str]) -> None:
+    """Removes what `write_atomically` left in a folder, or below, when its process was killed.
+
+    Args:
+        folder: Where nobody else writes such files now.
+        suffixes: Of the files.
+    """
+    for path in folder.rglob(".*-*"):
+        if path.suffix in suffixes and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,7 +87,7 @@ def read_json(path: Path) -> Any:
     """Returns the file's JSON, or None when the file is absent or torn."""
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

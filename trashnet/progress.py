@@ -1,6 +1,5 @@
 """Progress callbacks, and work on all cores that reports to one."""
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -10,6 +9,13 @@ Progress = Callable[[int, int, str], None]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Returns how many CPUs this process may use, which a container or an affinity may limit."""
+    from joblib import cpu_count  # imported when there is work: pages without any need it not
+
+    return cpu_count()
 
 
 def silent(done: int, total: int, what: str) -> None:
@@ -25,7 +31,7 @@ def parallel(
     """
     items = list(items)
     results = []
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(cores())
     try:
         for result in pool.map(work, items):
             results.append(result)

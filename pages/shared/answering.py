@@ -1,9 +1,12 @@
 """Models at work: loaded once for all, answering each visitor alone."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import streamlit as st
 from numpy.typing import NDArray
 
 from pages.shared.caching import cached, cached_resource
@@ -54,9 +57,22 @@ def evidence_of(
     return explain(classifier_of(run), content, label, _prediction)
 
 
-_BATCH_TURN = threading.Lock()  # of the module: any visitor can have Streamlit's caches cleared
+BATCH = threading.Lock()
+"""Of the module, because any visitor can have Streamlit's caches cleared."""
 
 
-def batch_turn() -> threading.Lock:
-    """Returns what a batch holds while it is answered: one at a time, single photos go between."""
-    return _BATCH_TURN
+@contextmanager
+def batch_turn() -> Iterator[None]:
+    """Holds what a batch is answered under: one at a time, single photos go between.
+
+    It waits for its turn under a sentence. A visitor who leaves gives it back with the next thing
+    drawn, which is when Streamlit ends a script; so draw after each photo.
+    """
+    waiting = st.empty()
+    while not BATCH.acquire(timeout=0.5):
+        waiting.caption("Waiting for another visitor's photos to be answered")
+    try:
+        waiting.empty()
+        yield
+    finally:
+        BATCH.release()

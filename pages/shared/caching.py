@@ -14,6 +14,8 @@ _RESULTS = (
     "out_of_fold.parquet",
     "index.parquet",
     "model.tflite",
+    "head.npz",
+    "projection.npz",
 )
 
 

@@ -23,8 +23,9 @@ def start(job: Job, arguments: list[str]) -> None:
 @owner_only
 def stop(job: Job) -> None:
     """Ends a command; what it has finished so far is up to it."""
-    job.stop()
-    st.rerun()
+    with sentence():
+        job.stop()
+        st.rerun()
 
 
 def counted(job: Job) -> str:

@@ -24,7 +24,8 @@ HOW = (
 )
 
 _PASS, _GIVEN, _SAID = "owner_pass", "owner_given", "owner_said"
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+_PROXIES = ("via", "forwarded", "x-forwarded", "x-real-ip", "cf-", "true-client-ip")
+"""How the headers begin by which a proxy says that it stands in between."""
 
 
 def owner_only(action: Callable[Parameters, Result]) -> Callable[Parameters, Result | None]:
@@ -79,14 +80,17 @@ def _held_pass() -> Pass:
 
 
 def _is_here() -> bool:
-    """Whether the visitor's browser runs on this machine, with nothing in between."""
+    """Whether the visitor's browser runs on this machine, with nothing that shows in between.
+
+    A visitor who has left has no headers any more, and what they started may still be running.
+    """
     headers, address = st.context.headers, st.context.ip_address
-    host = (headers.get("Host") or "localhost").rsplit(":", 1)[0].strip("[]")
+    host = (headers.get("Host") or "").rsplit(":", 1)[0].strip("[]")
     return (
         # Streamlit gives none for the commonest loopback addresses.
         (not isinstance(address, str) or _is_loopback(address))
         and _is_loopback(host)
-        and not any(name in headers for name in _FORWARDED)
+        and not any(name.lower().startswith(_PROXIES) for name in headers)
     )
 
 

@@ -18,12 +18,13 @@ from trashnet.data.index import deal, known_groups, review_of, reviewed
 from trashnet.data.scan import scan
 from trashnet.data.thumbnails import stored_thumbnail
 from trashnet.environment import Environment, environment
-from trashnet.errors import PhotoError
+from trashnet.errors import PhotoError, disk_refusals
 from trashnet.progress import Progress, parallel, silent
 
 # ---------------------------------------------------------------- the data set
 
 
+@disk_refusals()
 def photos_if_any() -> Photos | None:
     """Returns the data set, or None where there is none yet.
 
@@ -49,7 +50,7 @@ def _opened() -> dict[Any, tuple[Photos, tuple[int | None, ...]]]:
 
 def _stamps(photos: Photos) -> tuple[int | None, ...]:
     """What changes when a photo or class comes or goes, or the zip they are from does."""
-    folders = [photos.root.parent, photos.root, *(photos.root / name for name in photos.classes)]
+    folders = [photos.root.parent, photos.root, *(photos.root / name for name in photos.folders)]
     return tuple(stamp(path) for path in (*folders, environment().data) if path is not None)
 
 

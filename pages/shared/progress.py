@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from trashnet.errors import TrashnetError
+from trashnet.errors import TrashnetError, disk_refusals
 from trashnet.progress import Progress
 
 
@@ -29,6 +29,17 @@ def progress_bar() -> Progress:
 def sentence(icon: str = ":material/error:") -> Iterator[None]:
     """Draws an error that a person can act on in place of what is left of the block."""
     try:
-        yield
+        with disk_refusals():
+            yield
     except TrashnetError as error:
         st.error(str(error), icon=icon)
+
+
+@contextmanager
+def toasted() -> Iterator[None]:
+    """As `sentence`, for callbacks, which have no place of their own on the page."""
+    try:
+        with disk_refusals():
+            yield
+    except TrashnetError as error:
+        st.toast(str(error), icon=":material/error:")

@@ -7,12 +7,11 @@ import streamlit as st
 from pages.shared.markdown import plain
 from pages.shared.owner import locked, owner_only
 from pages.shared.photos import photos_if_any
-from pages.shared.progress import sentence
+from pages.shared.progress import sentence, toasted
 from trashnet.data.dataset import Photos
 from trashnet.data.index import review_of
 from trashnet.data.review import Action, Decision, Review
 from trashnet.environment import environment
-from trashnet.errors import TrashnetError
 
 UNCHANGED = "A decision changes no photo; it is kept in the review file and can be undone."
 
@@ -47,24 +46,18 @@ def open_desk() -> Desk | None:
 @owner_only
 def decide(desk: Desk, file: str, action: Action, label: str | None = None) -> None:
     """Writes a decision down: the one place where all pages do."""
-    try:
+    with toasted():
         desk.review.decide(
             file, action, label, files=desk.photos.files, classes=desk.photos.classes
         )
-    except TrashnetError as error:
-        st.toast(str(error), icon=":material/error:")
 
 
 @owner_only
 def undo(desk: Desk, file: str | None = None) -> None:
     """Takes the last decision back, or the last about one photo."""
-    try:
-        taken = desk.review.undo(file)
-    except TrashnetError as error:
-        st.toast(str(error), icon=":material/error:")
-        return
-    if taken is not None:
-        st.toast(plain(f"Taken back: {taken.file} was {taken.words}."), icon=":material/undo:")
+    with toasted():
+        if (taken := desk.review.undo(file)) is not None:
+            st.toast(plain(f"Taken back: {taken.file} was {taken.words}."), icon=":material/undo:")
 
 
 def render_review(

@@ -10,11 +10,12 @@ from pages.shared.caching import cached
 from pages.shared.photos import photos_if_any
 from trashnet.data.dataset import Photos
 from trashnet.environment import environment
-from trashnet.errors import TrashnetError
+from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluation.label_errors import suspects
 from trashnet.evaluation.report import answers
+from trashnet.runs.damage import damage_of
 from trashnet.runs.run import Run
-from trashnet.runs.store import RELEASED, list_runs
+from trashnet.runs.store import RELEASED, list_runs, unreadable_runs
 
 OUT_OF_FOLD = "out_of_fold"
 """Named like a split: the answers of models that never saw the photo's object."""
@@ -35,8 +36,23 @@ def active_run() -> Run | None:
 
 
 def finished_runs() -> list[Run]:
-    """Returns the runs with a model and an evaluation: own ones, newest first, then the shipped."""
-    return [run for run in [*all_runs(), Run(RELEASED)] if run.is_finished]
+    """Returns the runs with a model and an evaluation: own ones, newest first, then the shipped.
+
+    Damaged ones are left out; `damaged_runs` has them.
+    """
+    finished = [run for run in [*all_runs(), Run(RELEASED)] if run.is_finished]
+    return [run for run in finished if _damage(run) is None]
+
+
+def damaged_runs() -> dict[str, str]:
+    """Returns the runs of which something cannot be read, and what is wrong, by their ids."""
+    found = {run.id: _damage(run) for run in all_runs() if run.status().state == "finished"}
+    return unreadable_runs(environment().runs) | {name: why for name, why in found.items() if why}
+
+
+@cached(max_entries=500)
+def _damage(run: Run) -> str | None:
+    return damage_of(run)
 
 
 def answering_runs() -> list[Run]:
@@ -114,8 +130,7 @@ def out_of_fold(run: Run) -> pd.DataFrame | None:
 @cached(max_entries=8)
 def seen_index(run: Run) -> pd.DataFrame | None:
     """Returns a run's index, every photo as it saw them, or None without one."""
-    path = run.path / "index.parquet"
-    return pd.read_parquet(path) if path.exists() else None
+    return run.index()
 
 
 def logits_of(run: Run, split: str) -> tuple[pd.DataFrame, Any]:
@@ -127,6 +142,8 @@ def logits_of(run: Run, split: str) -> tuple[pd.DataFrame, Any]:
     """
     if split == OUT_OF_FOLD:
         table = out_of_fold(run)
+        if table is None:
+            raise RunError(f"The run {run.id} is damaged: out_of_fold.parquet cannot be read.")
         return table, table.temperature.to_numpy()[:, None]
     table = stored_predictions(run)
     return table[table.split == split], run.evaluation()["temperature"]

@@ -10,7 +10,8 @@ import streamlit as st
 from pages.shared.markdown import plain, unmarked
 from pages.shared.page import page_link
 from pages.shared.photos import thumbnails
-from pages.shared.runs import validation_accuracy
+from pages.shared.runs import damaged_runs, validation_accuracy
+from trashnet.evaluation.report_tables import disarmed_table
 from trashnet.files import digest
 from trashnet.runs.run import Run
 
@@ -37,6 +38,12 @@ def pick_run(key: str, runs: list[Run]) -> Run:
     chosen = by_id[st.selectbox("Run", list(by_id), key=key, bind="query-params")]
     st.caption(plain(describe_run(chosen)))
     return chosen
+
+
+def warn_of_damage() -> None:
+    """Names the runs that cannot be chosen, and what is wrong with each."""
+    for name, why in damaged_runs().items():
+        st.caption(f":material/broken_image: {plain(name)} is left out: {plain(why)}")
 
 
 def warn_of_samples(run: Run) -> None:
@@ -83,6 +90,16 @@ def accuracy_text(report: dict[str, Any], split: str) -> str:
     """Says an accuracy's interval, split and n, as every accuracy on screen must."""
     low, high = report["accuracy_interval"]
     return f"{low:.1%} to {high:.1%}, {split_name(split)}, n = {report['n']:,}"
+
+
+def data_table(table: pd.DataFrame, **look: Any) -> Any:
+    """Draws a table, whose CSV button gives no formulas; returns what is selected in it.
+
+    Args:
+        table: Texts in it may be anybody's.
+        look: Further arguments of `st.dataframe`.
+    """
+    return st.dataframe(disarmed_table(table), **look)
 
 
 def chart(figure: Any, key: str, alt: str, **look: Any) -> Any:

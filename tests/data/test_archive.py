@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trashnet.data import archive
-from trashnet.data.archive import extract_pictures, is_picture_name
+from trashnet.data.archive import extract_pictures
+from trashnet.data.walk import is_picture_name
 from trashnet.errors import DataError
 
 

@@ -2,10 +2,15 @@
 
 import io
 import struct
+import subprocess
+import sys
+import time
 import tracemalloc
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +21,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from tests.conftest import Training
 from tests.data.test_archive import jpeg, zip_bytes
-from tests.pages.visiting import is_sentence
-from trashnet.data.archive import MAX_PHOTO_BYTES, read_pictures
-from trashnet.data.image_io import MAX_PIXELS, load_photo, thumbnail
+from tests.pages.visiting import ROOT, is_sentence
+from trashnet.data.archive import MAX_PHOTO_BYTES, Room, read_pictures
+from trashnet.data.image_io import LARGE_TURN, MAX_PIXELS, decoding_turn, load_photo, thumbnail
 from trashnet.data.synthetic import draw_sample
 from trashnet.errors import DataError, PhotoError
 from trashnet.inference.batch import as_row, classify_each
@@ -115,9 +120,115 @@ def test_size_is_judged_before_anything_is_decoded(monkeypatch: pytest.MonkeyPat
         pytest.fail("pixels were decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
-    for width, height in ((60_000, 60_000), (8_001, 8_001)):  # the first is Pillow's limit, too
-        with pytest.raises(PhotoError, match=f"{MAX_PIXELS // 10**6} million pixels"):
-            load_photo(png(width, height))
+    with pytest.raises(PhotoError, match=f"{MAX_PIXELS // 10**6} million pixels"):
+        load_photo(png(60_000, 60_000))  # Pillow's limit, too
+    for side in (5_001, 8_001):
+        with pytest.raises(PhotoError, match="more than 25 million pixels.* save it as JPEG"):
+            load_photo(png(side, side))
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "refused"),
+    [
+        ("JPEG", 8_000, False),
+        ("JPEG", 8_001, True),
+        ("HEIF", 7_072, True),
+        ("AVIF", 7_072, True),
+        ("WEBP", 5_001, True),
+        ("TIFF", 5_001, True),
+        ("BMP", 5_001, True),
+        ("GIF", 5_001, True),
+    ],
+)
+def test_a_format_has_as_many_pixels_as_its_decoder_has_memory_for(
+    kind: str, side: int, refused: bool
+) -> None:
+    image = Image.new("L", (side, side)) if kind in ("GIF", "JPEG") else Image.new("RGB", (8, 8))
+    content = saved(image, kind)
+    with Image.open(io.BytesIO(content)) as opened:
+        opened._size = (side, side)  # what a file says of its size, without making it
+        if refused:
+            with pytest.raises(PhotoError, match="million pixels"):
+                decoding_turn(opened, "It", content)
+        else:
+            decoding_turn(opened, "It", content)
+
+
+MEASURE = """
+import os, re, sys
+from PIL import Image
+kind, mode, side = sys.argv[1], sys.argv[2], int(sys.argv[3])
+if not os.fork():
+    Image.new(mode, (side, side)).save(sys.argv[4], kind)
+    os._exit(0)
+os.wait()
+from trashnet.data.image_io import load_photo
+def peak():  # unlike getrusage's, not that of the process this one was forked from
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+content = open(sys.argv[4], "rb").read()
+before = peak()
+load_photo(content, 64)
+print((peak() - before) // 1000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+@pytest.mark.parametrize(
+    ("kind", "mode", "side"), [("WEBP", "RGBA", 5_000), ("TIFF", "F", 5_000), ("PNG", "LA", 5_000)]
+)
+def test_a_decoded_photo_takes_no_more_memory_than_the_document_says(
+    kind: str, mode: str, side: int, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-c", MEASURE, kind, mode, str(side), str(tmp_path / "photo")]
+    ran = subprocess.run(words, check=True, capture_output=True, text=True, cwd=ROOT)
+    assert 100 < int(ran.stdout) < 650
+
+
+@pytest.mark.parametrize("format", ["WEBP", "JPEG"])
+def test_large_photos_are_decoded_one_at_a_time(
+    format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    large = saved(Image.new("RGB", (4_010, 4_000)), format, **{"progressive": True, "quality": 5})
+    plugin = type(Image.open(io.BytesIO(large)))
+    load = plugin.load
+
+    def watched(image: Any) -> Any:
+        held.append(LARGE_TURN.locked())
+        return load(image)
+
+    monkeypatch.setattr(plugin, "load", watched)
+    load_photo(large, 32)
+    assert set(held) == {True} and not LARGE_TURN.locked()
+    held.clear()
+    load_photo(saved(Image.new("RGB", (40, 30)), format), 32)
+    assert set(held) == {False}
+
+
+def scans(image: Image.Image, count: int) -> bytes:
+    """A JPEG from coarse to fine that has its first pass `count` times more."""
+    content = saved(image, "JPEG", progressive=True)
+    start = content.index(b"\xff\xda")
+    end = content.index(b"\xff\xda", start + 2)
+    end = content.rindex(b"\xff\xc4", start, end) if b"\xff\xc4" in content[start:end] else end
+    return content[:end] + content[start:end] * count + content[end:]
+
+
+def test_a_jpeg_of_thousands_of_passes_is_refused_before_it_is_decoded() -> None:
+    photo = Image.effect_noise((64, 48), 60).convert("RGB")
+    began = time.perf_counter()
+    with pytest.raises(PhotoError, match="more than 100 passes"):
+        load_photo(scans(photo, 3_000), 32)
+    assert time.perf_counter() - began < 1
+    assert load_photo(scans(photo, 0), 32).shape == (32, 32, 3)
+    assert load_photo(scans(photo, 50), 32).shape == (32, 32, 3)
+
+
+def test_what_looks_like_a_pass_beside_the_picture_is_none() -> None:
+    """Phones hang films and small pictures on a photo; there any bytes may be."""
+    photo = Image.effect_noise((64, 48), 60)
+    plain = saved(photo, "JPEG", comment=b"\xff\xda" * 1_000)
+    assert load_photo(plain + b"\xff\xda" * 1_000, 32).shape == (32, 32, 3)
 
 
 def test_an_animation_shows_its_first_frame() -> None:
@@ -205,9 +316,51 @@ def test_many_members_that_are_each_small_enough_are_stopped_in_time() -> None:
     bomb = zip_bytes({f"{n}.jpg": bytes(MAX_PHOTO_BYTES - 1) for n in range(6)})
     taken = []
     with pytest.raises(DataError, match="more than 120 MB") as caught:
-        for name, _ in read_pictures(bomb, 500, 120_000_000):
+        for name, _ in read_pictures(bomb, 500, Room(120_000_000)):
             taken.append(name)
     assert taken == ["0.jpg", "1.jpg"] and is_sentence(str(caught.value))
+
+
+def broken_members(count: int, size: int) -> bytes:
+    """A zip of pictures that fail their checksums, each at its end."""
+    content = bytearray(zip_bytes({f"{n}.jpg": bytes(size) for n in range(count)}))
+    at = -1
+    while (at := content.find(b"PK\x01\x02", at + 1)) >= 0:
+        content[at + 16] ^= 1  # the checksum in the central directory, which is what counts
+    return bytes(content)
+
+
+def test_what_fails_its_checksum_is_counted_too() -> None:
+    bomb = broken_members(20, 5_000_000)
+    assert all(isinstance(p, PhotoError) for _, p in read_pictures(bomb, 20))
+    taken = []
+    with pytest.raises(DataError, match="more than 12 MB"):
+        for name, _ in read_pictures(bomb, 20, Room(12_000_000)):
+            taken.append(name)
+    assert taken == ["0.jpg", "1.jpg"]
+
+
+def test_many_small_members_that_fail_are_counted_too() -> None:
+    with pytest.raises(DataError, match="more than 1 MB"):
+        list(read_pictures(broken_members(200, 8_000), 200, Room(1_000_000)))
+
+
+def test_several_zips_share_a_room() -> None:
+    room = Room(8_000_000)
+    assert len(list(read_pictures(broken_members(1, 5_000_000), 9, room))) == 1
+    with pytest.raises(DataError, match="more than 8 MB"):
+        list(read_pictures(broken_members(1, 5_000_000), 9, room))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_at_once_is_not_unpacked(method: int) -> None:
+    bomb = zip_bytes({"bomb.jpg": bytes(8 * MAX_PHOTO_BYTES)}, method)
+    tracemalloc.start()
+    ((_, bad),) = read_pictures(bomb, 10)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(bad, PhotoError) and is_sentence(str(bad))
+    assert peak < MAX_PHOTO_BYTES
 
 
 def test_a_member_that_lies_about_its_size_is_refused() -> None:

@@ -1,7 +1,9 @@
 """The index: every object on one side, conflicts left out, decisions honoured."""
 
 import dataclasses
-from collections.abc import Sequence
+import json
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.pages.visiting import is_sentence
 from trashnet.config import TrainConfig
-from trashnet.data.dataset import Photos, trashnet_facts
+from trashnet.data.dataset import Photos, find_photos, open_folder, trashnet_facts
 from trashnet.data.index import (
     check_splittable,
     class_weights,
+    decisions_found,
     known_groups,
     load_index,
     make_index,
+    review_of,
     summarise,
 )
 from trashnet.data.quality import flags
 from trashnet.data.review import Decision
-from trashnet.data.scan import scan
+from trashnet.data.scan import is_scanned, scan
 from trashnet.data.splits import EXCLUDED, SPLITS, divide
 from trashnet.environment import Environment
 from trashnet.errors import DataError
@@ -235,6 +240,75 @@ def test_every_fold_that_will_be_trained_is_asked_for_before_there_is_a_run(
     check_splittable(sample_photos, env, TrainConfig(folds=5, split="random"))
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., Photos]:
+    """Writes a folder of class folders; a class that copies another holds the same photos."""
+
+    def write(classes: dict[str, int], copies: dict[str, str] | None = None) -> Photos:
+        root, draw = tmp_path / "own", np.random.default_rng(0)
+        for label, count in classes.items():
+            (root / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = draw.integers(0, 256, (16, 16, 3), np.uint8)
+                Image.fromarray(pixels).save(root / label / f"{label}{i:02}.png")
+        for label, copied in (copies or {}).items():
+            shutil.copytree(root / copied, root / label)
+        return open_folder(root, "own", "folder")
+
+    return write
+
+
+RANDOM = TrainConfig(split="random")
+
+
+def test_a_class_that_conflicts_leave_empty_is_refused(
+    own: Callable[..., Photos], env: Environment
+) -> None:
+    photos = own({"glass": 12, "metal": 12}, {"glass copy": "glass"})
+    with pytest.raises(DataError, match="class 'glass' has no photos left") as caught:
+        check_splittable(photos, env, RANDOM)
+    assert is_sentence(str(caught.value))
+    check_splittable(photos, env, RANDOM.replace(exclude_conflicts=False))
+
+
+def test_photos_that_are_all_conflicts_are_refused(
+    own: Callable[..., Photos], env: Environment
+) -> None:
+    photos = own({"glass": 12}, {"all": "glass"})
+    with pytest.raises(DataError, match="no photos left to train on") as caught:
+        check_splittable(photos, env, RANDOM)
+    assert is_sentence(str(caught.value))
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test", None])
+@pytest.mark.parametrize("action", ["exclude", "relabel"])
+def test_a_class_that_review_empties_is_refused(
+    own: Callable[..., Photos], env: Environment, split: str | None, action: str
+) -> None:
+    photos = own({"glass": 12, "metal": 12})
+    check_splittable(photos, env, RANDOM)
+    index, review = load_index(photos, env, "random"), review_of(photos, env)
+    gone = index[(index.label == "metal") & ((index.split == split) | (split is None))]
+    label = "glass" if action == "relabel" else None
+    for file in gone.file:
+        review.decide(file, action, label, files=photos.files, classes=photos.classes)
+    which = f"{split} photos" if split else "photos"
+    with pytest.raises(DataError, match=f"class 'metal' has no {which} left: "):
+        check_splittable(photos, env, RANDOM)
+    review.undo()
+    if split:
+        check_splittable(photos, env, RANDOM)
+
+
+def test_one_class_is_refused_before_it_is_read(
+    own: Callable[..., Photos], env: Environment
+) -> None:
+    photos = own({"glass": 12})
+    with pytest.raises(DataError, match="only the class 'glass'; training needs at least two"):
+        check_splittable(photos, env, RANDOM)
+    assert not is_scanned(photos, env.cache)
+
+
 def test_rare_classes_weigh_more() -> None:
     weights = class_weights(pd.Series(["a"] * 30 + ["b"] * 10), ("a", "b"))
     assert weights.dtype == np.float32
@@ -301,6 +375,96 @@ def test_a_conflict_that_is_vouched_for_returns_to_the_side_of_its_object(way: s
     kept = make_index(photos_of(scanned), scanned, way, 1, groups, decisions=decisions)
     plain = make_index(photos_of(scanned), scanned, way, 1, groups, exclude_conflicts=False)
     assert (kept.split == plain.split).all()
+
+
+def decided(photos: Photos, env: Environment, file: str, action: str = "exclude") -> None:
+    review_of(photos, env).decide(file, action, files=photos.files, classes=photos.classes)
+
+
+@pytest.mark.parametrize("old", ["own", "own/glass", "own/glass/glass03.png"])
+def test_decisions_are_found_again_by_content_and_counted(
+    own: Callable[..., Photos], env: Environment, old: str
+) -> None:
+    photos = own({"glass": 12, "metal": 12})
+    decided(photos, env, "glass/glass03.png")
+    assert decisions_found(load_index(photos, env, "random")) == ""
+    before = photos.root.parent / old
+    after = before.rename(before.with_name("zz renamed.png"))
+    photos = open_folder(after if old == "own" else photos.root, "own", "folder")
+    for _ in range(2):  # nor is it counted twice
+        index = load_index(photos, env, "random")
+        (excluded,) = index.sha256[index.split == EXCLUDED]
+        assert excluded == review_of(photos, env).history()[0].sha256
+        assert decisions_found(index).endswith("added): 1")
+
+
+def test_decisions_hold_when_a_photo_is_added_to_the_zip(
+    own: Callable[..., Photos], env: Environment, tmp_path: Path
+) -> None:
+    root = own({"glass": 12, "metal": 12}).root
+    env = dataclasses.replace(env, data=tmp_path / "mine.zip")
+    for total, file in enumerate(["metal/metal07.png", "glass/glass05.png", "glass/glass06.png"]):
+        pixels = np.random.default_rng(100 + total).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(root / f"metal/new{total}.png")
+        shutil.make_archive(str(tmp_path / "mine"), "zip", root)
+        photos = find_photos(env)
+        assert len(review_of(photos, env).history()) == total
+        decided(photos, env, file)
+    files = [decision.file for decision in review_of(photos, env).history()]
+    assert files == ["metal/metal07.png", "glass/glass05.png", "glass/glass06.png"]
+    index = load_index(photos, env, "random")
+    assert sorted(index.file[index.split == EXCLUDED]) == sorted(files)
+    assert decisions_found(index).endswith("added): 2")
+
+
+def test_a_decision_is_about_a_content_not_about_a_name(
+    own: Callable[..., Photos], env: Environment
+) -> None:
+    photos = own({"glass": 12, "metal": 12}, {"more": "glass"})
+    decided(photos, env, "glass/glass03.png", "keep")
+    index = load_index(photos, env, "random").set_index("file")  # its copy has not been decided on
+    assert index.split["glass/glass03.png"] != EXCLUDED == index.split["more/glass03.png"]
+    shutil.copy(photos.root / "metal/metal03.png", photos.root / "glass/glass03.png")
+    (photos.root / "more/glass03.png").unlink()
+    index = load_index(open_folder(photos.root, "own", "folder"), env, "random")
+    assert decisions_found(index) == "review decisions about photos that are no longer there: 1"
+
+
+def test_a_review_of_an_older_version_learns_its_contents(
+    own: Callable[..., Photos], env: Environment
+) -> None:
+    photos = own({"glass": 12, "metal": 12})
+    decided(photos, env, "glass/glass03.png")
+    (path,) = (env.home / "reviews").glob("*.json")
+    older = json.loads(path.read_text())
+    for name in ("sha256", "moved"):
+        del older["decisions"][0][name]
+    path.write_text(json.dumps(older))
+    index = load_index(photos, env, "random")
+    assert index.file[index.split == EXCLUDED].tolist() == ["glass/glass03.png"]
+    photos = open_folder(photos.root.rename(photos.root.with_name("renamed")), "own", "folder")
+    assert [d.file for d in review_of(photos, env).history()] == ["glass/glass03.png"]
+
+
+def test_what_was_taken_back_is_not_found_again(
+    own: Callable[..., Photos], env: Environment
+) -> None:
+    photos = own({"glass": 12, "metal": 12})
+    decided(photos, env, "glass/glass03.png")
+    for name, found in (("second", 1), ("third", 0)):
+        photos = open_folder(photos.root.rename(photos.root.with_name(name)), name, "folder")
+        assert len(review_of(photos, env).history()) == found
+        review_of(photos, env).undo()
+
+
+def test_a_review_of_other_photos_is_not_taken(
+    own: Callable[..., Photos], env: Environment, sample_photos: Photos
+) -> None:
+    decided(own({"glass": 12, "metal": 12}), env, "glass/glass03.png")
+    (path,) = (env.home / "reviews").glob("*.json")
+    (path.parent / "torn.json").write_text("{")
+    assert review_of(sample_photos, env).history() == []
+    assert decisions_found(load_index(sample_photos, env)) == ""
 
 
 # ---- oddities ----

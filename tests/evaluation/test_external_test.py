@@ -51,6 +51,45 @@ def test_photos_of_no_class_are_one_sentence(training: Training) -> None:
     assert is_sentence(str(caught.value))
 
 
+def test_the_nearest_folder_says_the_class_and_none_above_the_given_one(
+    training: Training, tmp_path: Path
+) -> None:
+    root = tmp_path / "trash"
+    for name in ("glass/phone/a.jpg", "glass/METAL/b.jpg", "bones/c.jpg", "d.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(jpeg())
+    photos = named_photos([str(root)], io.BytesIO())
+    found = evaluate_own(training.run, photos, root=str(root))
+    labels = dict(zip(found.table.file.map(lambda f: Path(f).name), found.table.label, strict=True))
+    assert labels == {"a.jpg": "glass", "b.jpg": "metal", "d.jpg": "trash"}
+    assert [Path(name).name for name in found.left_out] == ["c.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            {"glass/a.jpg": jpeg()[:200], "glass/b.jpg": jpeg()[:200]},
+            "it is damaged.* .2, such as .*glass/a.jpg",
+        ),
+        ({"bones/a.jpg": jpeg(), "x/notes.txt": b"x"}, "Its folder 'bones' is no class of the"),
+        ({"glass/notes.txt": b"x"}, "not a picture .*glass/notes.txt"),
+        ({}, "there is none"),
+    ],
+)
+def test_an_empty_result_gives_its_reasons(
+    training: Training, tmp_path: Path, content: dict[str, bytes], said: str
+) -> None:
+    for name, data in content.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    left_out: dict[str, str] = {}
+    photos = named_photos([str(tmp_path)], io.BytesIO(), left_out)
+    with pytest.raises(DataError, match=rf"{said}.*make one of cardboard") as caught:
+        evaluate_own(training.run, photos, root=str(tmp_path), left_out=left_out)
+    assert is_sentence(str(caught.value))
+
+
 def test_the_command_line_evaluates_a_folder(
     training: Training, sample_photos: Photos, command: Callable[..., Any]
 ) -> None:

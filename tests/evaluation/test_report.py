@@ -21,10 +21,12 @@ from trashnet.evaluation.metrics import (
     ece_interval,
     expected_calibration_error,
     fit_temperature,
+    macro_f1_classes,
     reliability,
     wilson_interval,
 )
 from trashnet.evaluation.report import answers, evaluate, out_of_fold, report, report_out_of_fold
+from trashnet.evaluation.report_tables import class_table
 from trashnet.inference.calibration import is_sure, probabilities
 
 CLASSES = ("can", "jar", "sack")
@@ -94,6 +96,28 @@ def test_figures_are_those_computed_by_hand() -> None:
     right, wrong = math.exp(2) / (math.exp(2) + 2), 1 / (math.exp(2) + 2)
     assert result["nll"] == pytest.approx(-(4 * math.log(right) + 2 * math.log(wrong)) / 6)
     assert result["ece"] == pytest.approx(abs(right - 4 / 6))
+
+
+def test_macro_f1_averages_the_classes_with_photos_or_predictions() -> None:
+    one = report(logits_for([0, 0]), np.array([0, 0]), CLASSES)
+    assert (one["accuracy"], one["macro_f1"], one["macro_f1_classes"]) == (1.0, 1.0, 1)
+    assert macro_f1_classes(one) == f"1 of {len(CLASSES)} classes"
+    # A class that is predicted without having photos was predicted wrongly: its F1 is 0.
+    two = report(logits_for([0, 0, 1]), np.array([0, 0, 0]), CLASSES)
+    assert two["macro_f1"] == pytest.approx((0.8 + 0) / 2) and two["macro_f1_classes"] == 2
+    for figures in (one, two):
+        assert class_table(figures).f1["macro average"] == pytest.approx(figures["macro_f1"])
+        labels, predicted = (
+            [0] * figures["n"],
+            np.repeat([0, 1], figures["confusion_matrix"][0][:2]),
+        )
+        assert figures["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+
+
+def test_reports_of_older_versions_average_all_classes() -> None:
+    older = report(logits_for([0, 1, 2]), np.array([0, 1, 2]), CLASSES)
+    del older["macro_f1_classes"]
+    assert macro_f1_classes(older) == f"{len(CLASSES)} classes"
 
 
 def test_figures_are_scikit_learns() -> None:

@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import (
     average_precision_score,
@@ -14,10 +15,12 @@ from sklearn.metrics import (
 from trashnet.evaluation.metrics import wilson_interval
 from trashnet.evaluation.report import report
 from trashnet.evaluation.report_tables import (
+    as_csv,
     as_html,
     as_markdown,
     class_table,
     disarmed,
+    disarmed_table,
     precision_recall,
 )
 from trashnet.runs.run import Run
@@ -98,7 +101,32 @@ def test_the_html_shows_a_class_that_is_markup_as_text() -> None:
     assert name not in page and page.count("&lt;img") >= 4
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"])
 def test_a_formula_is_text_in_a_csv_file(name: str) -> None:
     assert disarmed(name) == f"'{name}"
     assert disarmed(f"a{name}") == f"a{name}"
+
+
+def test_every_text_of_a_table_is_disarmed_and_its_numbers_stay() -> None:
+    table = pd.DataFrame(
+        {
+            "file": pd.Categorical(["=1", "b"]),
+            "-why": [None, "@x"],
+            "tags": [["+1", "c"], []],
+            "change": [-1.5, 2.0],
+            "when": pd.to_datetime(["2026-01-01", "2026-01-02"]),
+        },
+        index=["=a", "b"],
+    )
+    safe = disarmed_table(table)
+    assert safe["'-why"].isna().tolist() == [True, False]
+    assert safe.file.tolist() == ["'=1", "b"] and safe["'-why"].iloc[1] == "'@x"
+    assert safe.tags.tolist() == [["'+1", "c"], []] and safe.index.tolist() == ["'=a", "b"]
+    assert safe.change.tolist() == [-1.5, 2.0] and safe.when.dtype == table.when.dtype
+    assert table.file.tolist() == ["=1", "b"] and table.index.tolist() == ["=a", "b"]
+
+
+def test_a_csv_file_runs_nothing_whatever_separates_its_cells() -> None:
+    table = pd.DataFrame({"file": ["a;=1+1", "=1"], "change": [-1.5, 2.0]})
+    assert as_csv(table).splitlines() == ['"file","change"', '"a;=1+1",-1.5', '"\'=1",2.0']
+    assert as_csv(table.set_index("file"), "class").splitlines()[2] == '"\'=1",2.0'

@@ -436,6 +436,19 @@ def test_it_is_measured_once(run: Run, photos: Path, model: type[Stub]) -> None:
     assert model.answered == 0
 
 
+def test_each_split_is_measured_once_and_elsewhere_if_asked(
+    run: Run, photos: Path, model: type[Stub], tmp_path: Path
+) -> None:
+    first = measure_and_store(run, photos)
+    elsewhere = tmp_path / "home" / "released"
+    test = measure_and_store(run, photos, "test", folder=elsewhere)
+    assert [path.name for path in elsewhere.iterdir()] == ["robustness-test.json"]
+    model.answered = 0
+    assert measure_and_store(run, photos, folder=elsewhere) == first, "from the run's own folder"
+    assert measure_and_store(run, photos, "test", folder=elsewhere) == test
+    assert model.answered == 0
+
+
 @pytest.mark.parametrize("changed", ["model", "split", "threshold", "strengths"])
 def test_what_is_out_of_date_is_measured_anew(
     changed: str, run: Run, photos: Path, model: type[Stub], monkeypatch: pytest.MonkeyPatch

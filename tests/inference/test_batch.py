@@ -80,6 +80,20 @@ def test_photos_are_taken_as_there_is_room_for_them(run: Run) -> None:
     assert not [t for t in threading.enumerate() if t.name.startswith("classify")]
 
 
+def test_a_large_machine_makes_eight_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trashnet.inference.batch.cores", lambda: 64)
+    made: list[object] = []
+
+    def classifier(*given: object, **how: object) -> Classifier:
+        made.append(given)
+        return Classifier(*given, **how)
+
+    monkeypatch.setattr("trashnet.inference.batch.Classifier", classifier)
+    photos = ((f"{number}.jpg", jpeg()) for number in range(80))
+    assert len(list(classify_each(run, photos))) == 80
+    assert 1 <= len(made) <= 8
+
+
 def test_a_run_that_cannot_answer_is_said_before_a_photo_is_read(tmp_path: Path) -> None:
     def photos() -> Iterator[Named]:
         pytest.fail("a photo was read")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.sections.classify.batch_table import as_csv
+from pages.sections.classify.batch_table import answers_as_csv
 from tests.data.test_archive import jpeg, zip_bytes
 from tests.pages.visiting import is_sentence, open_page, pictures, run, select, words
 from trashnet.data.dataset import Photos
@@ -216,7 +216,7 @@ def test_too_many_bytes_are_refused_before_they_are_read(
 def test_answers_as_csv_have_a_column_per_class_and_run_nothing(trained: Run) -> None:
     photos = [("=cmd()|calc.jpg", jpeg()), ('bad, "name".jpg', b"no picture")]
     rows = [as_row(*answer) for answer in classify_each(trained, photos)]
-    table = pd.read_csv(io.StringIO(as_csv(rows)))
+    table = pd.read_csv(io.StringIO(answers_as_csv(rows)))
     assert table.file.tolist() == ["'=cmd()|calc.jpg", 'bad, "name".jpg']
     for name in trained.classes:
         assert table[f"p_{name}"][0] == pytest.approx(rows[0]["probabilities"][name])

@@ -1,6 +1,7 @@
 """The dataset page: filters, a photo in full, review, findings, map, statistics, own folders."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,29 @@ def test_a_damaged_review_is_one_sentence(own: Photos, env: Environment) -> None
     path.write_text("{")
     page = open_tab("Photos")
     assert page.error and all(is_sentence(e.value) for e in page.error)
+
+
+@pytest.mark.parametrize("kept", [["bolts"], ["bolts", "planks", "bolts copy"]])
+def test_photos_that_cannot_be_trained_on_are_shown_and_make_no_run(
+    env: Environment,
+    own_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: list[str],
+) -> None:
+    for name in kept:
+        shutil.copytree(own_folder / name.split()[0], tmp_path / "mine" / name)
+    monkeypatch.setenv("TRASHNET_DATA", str(tmp_path / "mine"))
+    page = open_page("Dataset")
+    (error,) = page.error
+    assert is_sentence(error.value) and "class 'bolts'" in error.value
+    assert metrics(page)["Classes"].value == str(len(kept))
+    page = open_page("Training")
+    page.selectbox(key="training_split").set_value("random")
+    (start,) = [b for b in page.button if b.label == "Start"]
+    start.click()
+    assert [e.value for e in run(page).error] == [error.value]
+    assert not list(env.runs.glob("*"))
 
 
 # ---------------------------------------------------------------- findings

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -100,8 +101,10 @@ def test_a_measurement_is_stopped_and_begun_anew(env: Environment, trained: Run)
     assert page.button(key="robustness_go") and not page.error
 
 
-def test_a_measurement_that_fails_says_why(env: Environment, trained: Run) -> None:
-    (trained.path / "model.tflite").write_bytes(b"nonsense")
+def test_a_measurement_that_fails_says_why(
+    env: Environment, trained: Run, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRASHNET_DATA", str(own_folder))  # other photos than the run's
     page = open_tab("Robustness")
     page.button(key="robustness_go").click()
     run(page)

@@ -4,21 +4,27 @@ import io
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from streamlit.runtime.scriptrunner import StopException
 from streamlit.testing.v1 import AppTest
 
-from pages.shared.answering import batch_turn
-from tests.pages.visiting import PAGES, ROOT, pictures, run, words
+from pages.shared import answering
+from pages.shared.answering import BATCH, batch_turn
+from tests.pages.visiting import PAGES, ROOT, open_page, pictures, run, words
+from trashnet.data.archive import read_pictures
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
 from trashnet.errors import DataError
+from trashnet.evaluation.external_test import evaluate_own
 from trashnet.evaluation.report import evaluate
 from trashnet.files import read_json, write_json
+from trashnet.inference.batch import classify_each
+from trashnet.inference.inputs import Named
 from trashnet.runs.annotations import describe_as
 from trashnet.runs.run import Run
 
@@ -174,10 +180,15 @@ def test_a_visitors_test_set_waits_for_its_turn(
     held: list[bool] = []
 
     def evaluate(*arguments: object) -> object:
-        held.append(batch_turn().locked())
+        held.append(BATCH.locked())
         raise DataError("Nothing to see.")
 
+    def read(*arguments: object) -> Iterator[tuple[str, bytes]]:
+        held.append(BATCH.locked())
+        yield from read_pictures(*arguments)
+
     monkeypatch.setattr("pages.sections.evaluation.own_photos.evaluate_own", evaluate)
+    monkeypatch.setattr("pages.sections.evaluation.own_photos.read_pictures", read)
     page = AppTest.from_file(str(ROOT / PAGES["Evaluation"]), default_timeout=60)
     page.session_state["evaluation_tab"] = "Own photos"
     file = io.BytesIO()
@@ -185,4 +196,65 @@ def test_a_visitors_test_set_waits_for_its_turn(
         bundle.writestr("glass/a.jpg", b"no picture")
     run(page).file_uploader(key="own_zip").upload("a.zip", file.getvalue(), "application/zip")
     assert [e.value for e in run(page).error] == ["Nothing to see."]
-    assert held == [True] and not batch_turn().locked()
+    assert held == [False, True] and not BATCH.locked()  # a zip is read before the turn is taken
+
+
+def test_a_visitor_who_leaves_while_waiting_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering.st, "empty", Left)
+    with BATCH:
+        with pytest.raises(StopException), batch_turn():
+            pytest.fail("it was another visitor's turn")
+        assert BATCH.locked()
+
+
+class Left:
+    """What a script draws on whose visitor has left."""
+
+    def caption(self, text: str) -> None:
+        raise StopException
+
+
+def test_a_visitor_who_leaves_ends_the_batch_and_gives_back_the_turn(
+    trained: Run, samples: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def answers(run: Run, named: list[Named]) -> Iterator[Any]:
+        try:
+            yield from classify_each(run, named)
+        finally:
+            told.append(f"ended, {BATCH.locked()}")
+
+    def leave(content: object) -> None:
+        told.append("answered")
+        if len(told) == 2:
+            raise StopException  # as drawing does then
+
+    monkeypatch.setattr("pages.sections.classify.batch_table.classify_each", answers)
+    monkeypatch.setattr("pages.sections.classify.batch_table._data_url", leave)
+    page = open_page("Classify", "alone")
+    photos = [(f"{n}.jpg", (samples.root / samples.files[n]).read_bytes()) for n in range(6)]
+    page.file_uploader[0].set_value([(name, photo, "image/jpeg") for name, photo in photos])
+    run(page)
+    assert told == ["answered", "answered", "ended, True"] and not BATCH.locked()
+
+
+def test_a_visitor_who_leaves_ends_the_test_of_own_photos(
+    trained: Run, samples: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[bool] = []
+
+    def answers(run: Run, named: Iterable[Named]) -> Iterator[Any]:
+        try:
+            yield from classify_each(run, named)
+        finally:
+            ended.append(True)
+
+    def leave(*_: object) -> None:
+        raise StopException
+
+    monkeypatch.setattr("trashnet.evaluation.external_test.classify_each", answers)
+    photos = [(file, samples.root / file) for file in samples.files[:6]]
+    with pytest.raises(StopException) as caught:
+        evaluate_own(trained, photos, leave)
+    assert ended == [True] and caught  # while what was raised still holds on to everything

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.data.index import review_of
 from trashnet.environment import Environment
+from trashnet.errors import RunError
 from trashnet.runs import store
 from trashnet.runs.annotations import describe_as
 from trashnet.runs.cost_estimate import Cost
@@ -316,13 +318,38 @@ def test_the_log_and_where_things_are_is_for_the_owner(
     assert owner.HOW in [i.value for i in page.info]
 
 
-def test_a_run_taken_along_by_a_visitor_is_without_its_logs(trained: Run) -> None:
-    for with_logs in (True, False):
-        content = run_notes._zipped(with_log(trained), with_logs)
+def test_a_run_taken_along_by_a_visitor_is_what_is_published(trained: Run) -> None:
+    config = json.loads((trained.path / "config.json").read_text())
+    root = config["data"]["root"]
+    config["review"] = [{"file": "a.jpg", "action": "exclude", "note": SECRET}]
+    (trained.path / "config.json").write_text(json.dumps(config))
+    describe_as(trained, note=SECRET)
+    (trained.path / "folds").mkdir(exist_ok=True)
+    (trained.path / "folds" / "note.txt").write_text(SECRET)
+    run = Run(with_log(trained).path)
+    for is_owner in (True, False):
+        content = run_notes._zipped(run, is_owner)
         with zipfile.ZipFile(io.BytesIO(content)) as bundle:
-            inside = b"".join(bundle.read(name) for name in bundle.namelist())
-        assert (SECRET.encode() in inside) is with_logs
-        assert b"train_config" in inside
+            inside = {name: bundle.read(name) for name in bundle.namelist()}
+        everything = b"".join(inside.values())
+        assert (SECRET.encode() in everything) is is_owner
+        assert (root.encode() in everything) is is_owner
+        assert b"train_config" in everything and f"{run.id}/model.tflite" in inside
+
+
+def test_a_visitor_takes_no_unfinished_run_along(
+    trained: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained.write_status(state="stopped")
+    assert [b.disabled for b in downloads(open_page("Training", "alone"))] == [False]
+    monkeypatch.setenv("SPACE_ID", "somebody/trashnet")
+    assert [b.disabled for b in downloads(open_page("Training", "alone"))] == [True]
+    with pytest.raises(RunError):
+        run_notes._zipped(trained, is_owner=False)
+
+
+def downloads(page: AppTest) -> list[Any]:
+    return [b.proto for b in page.get("download_button") if b.proto.label == "Download"]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -471,7 +498,8 @@ class Context:
         (None, {"Host": "127.0.0.1:8501"}, True),
         (None, {"Host": "127.0.0.1"}, True),
         (None, {"Host": "[::1]:8501"}, True),
-        (None, {}, True),
+        (None, {}, False),  # a visitor who has left already
+        (None, {"Host": ""}, False),
         ("::ffff:127.0.0.1", {"Host": "127.0.0.1:8501"}, True),  # a socket for both kinds
         ("127.0.0.2", {"Host": "127.0.0.2:8501"}, True),
         ("::ffff:192.168.1.7", {"Host": "127.0.0.1:8501"}, False),
@@ -482,6 +510,13 @@ class Context:
         (None, {"Host": "localhost.example:8501"}, False),
         (None, {"Host": "localhost", "X-Forwarded-For": "203.0.113.9"}, False),
         (None, {"Host": "localhost", "Forwarded": "for=203.0.113.9"}, False),
+        (None, {"Host": "localhost", "X-Forwarded-Proto": "https"}, False),
+        (None, {"Host": "localhost", "x-forwarded-port": "443"}, False),
+        (None, {"Host": "localhost", "X-Real-IP": "203.0.113.9"}, False),
+        (None, {"Host": "localhost", "Via": "1.1 vegur"}, False),
+        (None, {"Host": "localhost", "CF-Connecting-IP": "203.0.113.9"}, False),
+        (None, {"Host": "localhost", "CF-Ray": "8f"}, False),
+        (None, {"Host": "localhost", "True-Client-IP": "203.0.113.9"}, False),
     ],
 )
 def test_only_a_browser_on_this_machine_is_at_home(

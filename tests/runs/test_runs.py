@@ -231,6 +231,26 @@ def test_another_process_with_the_same_id_is_not_taken_for_the_training(run: Run
     assert run.status().state == "lost"
 
 
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere a start is kept as the system noted it")
+@pytest.mark.parametrize("hours", [-5, 2])
+def test_a_training_is_not_lost_when_the_clock_is_set(
+    run: Run, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    run.write_status(state="running", **identity())
+    before, booted = psutil.Process().create_time(), psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + 3600 * hours)
+    assert psutil.Process().create_time() == pytest.approx(before + 3600 * hours, abs=1)
+    assert run.status().state == "running"
+
+
+def test_a_state_of_an_older_version_is_understood(run: Run) -> None:
+    started = psutil.Process().create_time()
+    write_status(run, pid=os.getpid(), process_started=started)
+    assert run.status().state == "running"
+    write_status(run, pid=os.getpid(), process_started=started - 60)
+    assert run.status().state == "lost"
+
+
 def test_a_process_that_ended_but_was_not_collected_is_gone(run: Run) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     created = psutil.Process(process.pid).create_time()

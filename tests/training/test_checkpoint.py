@@ -160,6 +160,14 @@ def test_a_damaged_checkpoint_is_said(
         read(Checkpoint(tmp_path))
 
 
+@pytest.mark.parametrize("state", ["[1]", "3", "{}", '{"epoch": 1}', "{"])
+def test_a_torn_state_begins_anew(tmp_path: Path, state: str) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "state.json").write_text(state)
+    again = Checkpoint(tmp_path)
+    assert not again.exists and again.epoch == 0 and again.load() is None
+
+
 def test_the_state_is_plain_to_read(folder: Path) -> None:
     state = read_json(folder / "checkpoint/state.json")
     assert state["epoch"] == 1 and len(state["best"]) == 2

@@ -153,6 +153,21 @@ def test_an_epoch_killed_before_its_checkpoint_is_listed_once(
     assert [row["epoch"] for row in run.metrics() if row["kind"] == "epoch"] == [1, 1]
 
 
+def test_what_a_killed_export_left_is_removed_on_resume(
+    home: Environment, make_run: Callable[..., Run]
+) -> None:
+    run = make_run(epochs=1)
+    torn = [run.path / ".model-a1b2.keras", run.path / "checkpoint" / ".best-c3d4.keras"]
+    torn += [run.path / ".model-e5f6.tflite", run.path / ".predictions-g7h8.parquet"]
+    others = run.path / ".notes-i9j0.json"  # somebody may be writing it now
+    (run.path / "checkpoint").mkdir()
+    for path in (*torn, others):
+        path.write_bytes(b"torn")
+    train_and_evaluate(run, home)
+    assert not any(path.exists() for path in torn) and others.exists()
+    assert run.is_finished and (run.path / "checkpoint" / "best.keras").exists()
+
+
 def test_a_damaged_checkpoint_is_said(trained: Run, home: Environment) -> None:
     run = remade(trained, home.runs / "damaged")
     (run.path / "checkpoint/epoch-0003.keras").write_bytes(b"torn")

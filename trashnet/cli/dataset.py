@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from trashnet.data.dataset import find_photos, trashnet_facts, use_samples
 from trashnet.data.download import fetch_trashnet
 from trashnet.data.review import Action
 from trashnet.data.scan import scan
+from trashnet.data.splits import check_left
+from trashnet.data.walk import reasons
 from trashnet.environment import Environment, absolute
 from trashnet.errors import ConfigError, DataError
 from trashnet.files import write_atomically
@@ -71,6 +74,12 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
         else:
             photos = find_photos(env, on_progress)
         table = index.load_index(photos, env, options.split, config.seed, on_progress=on_progress)
+        if found := index.decisions_found(table):
+            logging.info(found)
+        try:
+            check_left(table, photos.classes)
+        except DataError as error:
+            logging.warning("these photos cannot be trained on: %s", error)
         result = index.summarise(photos, scan(photos, env.cache, on_progress), table)
         given = (photos, table, config.seed)
         if options.save:
@@ -95,6 +104,7 @@ def _show_data(result: dict[str, Any]) -> None:
     for file in result["excluded"]:
         why = "cannot be read" if file in result["unreadable"] else "conflicting label or review"
         print(f"left out, {why}: {file}")
+    print(f"other files left out: {reasons(result['left_out'], most=9) or 'none'}")
     if saved := result.get("saved"):
         print(f"{saved['folder']}: {saved['bytes'] / 1e6:.0f} MB saved")
     if pushed := result.get("pushed"):

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from trashnet.cli import cache, dataset, hub, models, training
 from trashnet.cli.output import show_json
 from trashnet.environment import absolute, environment, quiet_tensorflow
-from trashnet.errors import EXIT_MISTAKE, TrashnetError
+from trashnet.errors import EXIT_MISTAKE, TrashnetError, disk_refusals
 from trashnet.runs.jobs import finish
 
 
@@ -29,18 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     quiet_tensorflow()
     try:
-        env = environment()
-        if getattr(options, "data", None) is not None:
-            env = dataclasses.replace(env, data=absolute(options.data))
-        # Libraries print too (the LiteRT converter does); stdout is for the result alone.
-        with contextlib.redirect_stdout(sys.stderr):
-            result = options.command(options, env)
-        if isinstance(result, Iterator):
-            result = _working_aside(result)
-        show = show_json if options.json else options.show
-        show(result)
-        if getattr(options, "progress", None):
-            finish(Path(options.progress))
+        with disk_refusals():
+            _run(options)
     except TrashnetError as error:
         print(error, file=sys.stderr)
         return EXIT_MISTAKE
@@ -49,6 +39,21 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the answers, as `head` does, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    env = environment()
+    if getattr(options, "data", None) is not None:
+        env = dataclasses.replace(env, data=absolute(options.data))
+    # Libraries print too (the LiteRT converter does); stdout is for the result alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        result = options.command(options, env)
+    if isinstance(result, Iterator):
+        result = _working_aside(result)
+    show = show_json if options.json else options.show
+    show(result)
+    if getattr(options, "progress", None):
+        finish(Path(options.progress))
 
 
 def _working_aside(rows: Iterator[Any]) -> Iterator[Any]:

@@ -10,9 +10,12 @@ from typing import Any
 from trashnet.cli.options import Subparsers, add_command, add_shared, ray_installed
 from trashnet.cli.output import progress_bar
 from trashnet.data.dataset import find_photos
+from trashnet.data.walk import reasons
 from trashnet.environment import Environment
 from trashnet.errors import ConfigError, PhotoError, RunError
+from trashnet.evaluation.metrics import macro_f1_classes
 from trashnet.runs import store
+from trashnet.runs.damage import damage_of
 from trashnet.runs.run import Run
 
 
@@ -37,8 +40,10 @@ def _evaluate(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     from trashnet.evaluation.external_test import evaluate_own
     from trashnet.inference.inputs import named_photos
 
+    left_out: dict[str, str] = {}
+    photos = named_photos([options.photos], sys.stdin.buffer, left_out)
     with progress_bar() as on_progress:
-        found = evaluate_own(run, named_photos([options.photos], sys.stdin.buffer), on_progress)
+        found = evaluate_own(run, photos, on_progress, options.photos, left_out)
     for name, why in found.left_out.items():
         logging.warning("left out %s: %s", name, why)
     return {"run": run.id, "split": "own photos", **found.figures}
@@ -81,7 +86,7 @@ def _figures(result: dict[str, Any]) -> str:
     low, high = result["accuracy_interval"]
     return (
         f"n = {result['n']}: accuracy {result['accuracy']:.1%} ({low:.1%} to {high:.1%}), "
-        f"macro F1 {result['macro_f1']:.3f}, ECE {result['ece']:.3f}"
+        f"macro F1 {result['macro_f1']:.3f} ({macro_f1_classes(result)}), ECE {result['ece']:.3f}"
     )
 
 
@@ -99,7 +104,8 @@ def _robustness(options: argparse.Namespace, env: Environment) -> dict[str, Any]
     run = store.open_run(env.runs, options.run)
     photos = find_photos(env)
     with progress_bar(options.progress) as on_progress:
-        return measure_and_store(run, photos.root, options.split, on_progress)
+        folder = store.results_folder(run, env)
+        return measure_and_store(run, photos.root, options.split, on_progress, folder)
 
 
 def _show_robustness(result: dict[str, Any]) -> None:
@@ -150,7 +156,8 @@ def _chosen_run(name: str | None, env: Environment) -> Run:
     finished = [run for run in (*store.list_runs(env.runs), Run(store.RELEASED)) if run.is_finished]
     # The latest that knows photos; one that knows drawings only where it is named.
     for run in sorted(finished, key=lambda run: run.is_sample):
-        return run
+        if damage_of(run) is None:
+            return run
     raise RunError("There is no finished run yet; train one with 'python -m trashnet train'.")
 
 
@@ -158,7 +165,8 @@ def _classify_here(options: argparse.Namespace, run: Run) -> Iterator[dict[str, 
     from trashnet.inference.batch import as_row, classify_each
     from trashnet.inference.inputs import named_photos
 
-    photos = named_photos(options.photo, sys.stdin.buffer)
+    left_out: dict[str, str] = {}
+    photos = named_photos(options.photo, sys.stdin.buffer, left_out)
     rows = (as_row(*named) for named in classify_each(run, photos, options.flips))
     failed: list[dict[str, Any]] = []
     for row in rows:
@@ -167,9 +175,12 @@ def _classify_here(options: argparse.Namespace, run: Run) -> Iterator[dict[str, 
             break
         failed.append(row)
     else:  # not one answer is a mistake of the whole command
-        nothing = f"There are no pictures in {', '.join(options.photo)}."
+        because = f" (left out: {reasons(left_out)})" if left_out else ""
+        nothing = f"There are no pictures in {', '.join(options.photo)}{because}."
         raise PhotoError(failed[0]["error"] if failed else nothing)
     yield from rows
+    if left_out:
+        logging.warning("left out: %s", reasons(left_out))
 
 
 def _scale(options: argparse.Namespace, run: Run) -> dict[str, Any]:

@@ -150,6 +150,8 @@ def _add_runs(commands: Subparsers) -> None:
 
 
 def _runs(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
+    for name, why in store.unreadable_runs(env.runs).items():
+        logging.warning("left out %s: %s", name, why)
     return [store.describe(run) for run in store.list_runs(env.runs)]
 
 

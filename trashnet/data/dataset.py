@@ -3,19 +3,29 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock
 
-from trashnet.data.archive import extract_pictures, is_picture_name, is_visible
-from trashnet.data.synthetic import SAMPLE_CLASSES, is_sample_folder, write_samples
+from trashnet.data.archive import extract_pictures
+from trashnet.data.synthetic import is_sample_folder, write_samples
+from trashnet.data.walk import (
+    LEFT_OUT_FILE,
+    Walk,
+    class_key,
+    printable,
+    reasons,
+    unwrapped,
+    walk_folder,
+)
 from trashnet.environment import PACKAGE, Environment
 from trashnet.errors import DataError
-from trashnet.files import digest, mark_used, read_json, temporary_folder, unused
+from trashnet.files import digest, mark_used, read_json, temporary_folder, unused, write_json
 from trashnet.progress import Progress, silent
 
 _ASSETS = PACKAGE / "assets"
@@ -31,6 +41,7 @@ class Photos:
         source: Where it was found: `folder`, `zip`, `cache`, `hub` or `samples`.
         classes: Names of the class folders, alphabetical.
         files: Keys of all photos (`glass/glass115.jpg`), sorted.
+        left_out: Why other files are none of them, by path.
     """
 
     root: Path
@@ -38,6 +49,20 @@ class Photos:
     source: str
     classes: tuple[str, ...]
     files: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The class of each photo, in the order of `files`; `Glass` and `glass` are one."""
+        names = {class_key(name): name for name in reversed(self.classes)}
+        folders = [file.split("/")[0] for file in self.files]
+        label_of = {folder: names.get(class_key(folder), folder) for folder in set(folders)}
+        return tuple(label_of[folder] for folder in folders)
+
+    @cached_property
+    def folders(self) -> tuple[str, ...]:
+        """The folders that hold photos, as paths from `root`."""
+        return tuple(sorted({file.rpartition("/")[0] for file in self.files}))
 
     @property
     def is_sample(self) -> bool:
@@ -98,11 +123,14 @@ def find_photos(env: Environment, on_progress: Progress = silent) -> Photos:
 def _open_source(path: Path, env: Environment, on_progress: Progress) -> Photos:
     if not os.path.exists(path):  # unlike Path's, False for a name that is too long
         raise DataError(f"There are no photos at {path}; correct TRASHNET_DATA or --data.")
+    if (shown := printable(str(path))) != str(path):
+        raise DataError(f"The path to the photos, {shown}, is not UTF-8; rename it.")
     if is_sample_folder(path):
         return open_folder(path, "samples", "samples")
     if path.is_dir():
         return open_folder(path, path.name, "folder")
-    stamp = f"{path}{path.stat().st_size}{path.stat().st_mtime_ns}"
+    # With the rules of what is extracted, or an extraction by older ones would stay for good.
+    stamp = f"{_RULES}{path}{path.stat().st_size}{path.stat().st_mtime_ns}"
     target = env.photos / f"{path.stem}-{digest(stamp)}"
     if not target.is_dir():
         for old in old_extractions(env):
@@ -113,30 +141,88 @@ def _open_source(path: Path, env: Environment, on_progress: Progress) -> Photos:
     return open_folder(target, path.stem, "zip")
 
 
-def open_folder(root: Path, name: str, source: str) -> Photos:
+_RULES = "2:"
+"""Changes when other files of a zip are taken for photos."""
+
+
+def open_folder(
+    root: Path, name: str, source: str, left_out: Mapping[str, str] | None = None
+) -> Photos:
     """Opens a folder of class folders, or a folder that wraps one.
+
+    Args:
+        root: The folder.
+        name: What to call it.
+        source: Where it was found.
+        left_out: What is known to be missing in it, and why, by name.
 
     Raises:
         DataError: It is gone, holds no class folders, or is an incomplete copy of TrashNet.
     """
     if not root.is_dir():
         raise DataError(f"The photo folder {root} is gone; bring it back or choose other photos.")
-    root = _class_parent(root)
-    files = tuple(sorted(_photo_files(root)))
-    classes = tuple(sorted(d.name for d in root.iterdir() if d.is_dir() and is_visible(d.name)))
-    filled = {file.split("/")[0] for file in files}
-    empty = [c for c in classes if c not in filled]
+    path, found = unwrapped(walk_folder(root))
+    root = root / path
+    files = tuple(file for file in found.files if "/" in file)
+    loose = {file: "outside the class folders" for file in found.files if "/" not in file}
+    left_out = {**(left_out or _stored_left_out(root)), **found.left_out, **loose}
     if not files:
+        because = f" (left out: {reasons(left_out)})" if left_out else ""
         raise DataError(
-            f"{root} holds no class folders with photos; it must hold one folder per class."
+            f"{root} holds no class folders with photos{because}; it must hold one folder per "
+            "class."
         )
-    if empty:
-        raise DataError(
-            f"The class folder {empty[0]!r} in {root} holds no photos; fill it or remove it."
-        )
-    photos = Photos(root, name, source, classes, files)
+    _check_layout(root, files, found, source)
+    classes = _class_names(file.split("/")[0] for file in files)
+    photos = Photos(root, name, source, classes, files, {} if source == "samples" else left_out)
     _check_trashnet(photos)
-    return Photos(root, "trashnet", source, classes, files) if photos.is_trashnet else photos
+    return replace(photos, name="trashnet") if photos.is_trashnet else photos
+
+
+def _class_names(folders: Iterable[str]) -> tuple[str, ...]:
+    """The names of classes: of spellings that differ in case or Unicode form alone, the first."""
+    names: dict[str, str] = {}
+    for folder in sorted(set(folders)):
+        names.setdefault(class_key(folder), unicodedata.normalize("NFC", folder))
+    return tuple(sorted(names.values()))
+
+
+def _stored_left_out(root: Path) -> dict[str, str]:
+    stored = read_json(root / LEFT_OUT_FILE)
+    return stored if isinstance(stored, dict) else {}
+
+
+_SPLIT_NAMES = frozenset(
+    ["train", "training", "val", "valid", "validation", "dev", "test", "testing"]
+)
+
+
+def _check_layout(root: Path, files: tuple[str, ...], found: Walk, source: str) -> None:
+    """Folders at the top must be classes: neither splits, nor a wrapper among others, nor empty."""
+    tops = [folder for folder in found.folders if "/" not in folder]
+    filled = {file.split("/")[0] for file in files}
+    deep = filled - {file.split("/")[0] for file in files if file.count("/") == 1}
+    name_it = "unpack it and name its folder" if source == "zip" else "name its folder"
+    splits = sorted(top for top in tops if top.lower() in _SPLIT_NAMES)
+    if len(splits) > 1 and deep & set(splits):
+        chosen = max(sorted(deep & set(splits)), key=lambda name: name.lower().startswith("train"))
+        raise DataError(
+            f"{root} holds the folders {', '.join(splits)}, so its photos are split already; "
+            f"{name_it} {chosen!r}, whose photos are then split anew."
+        )
+    empty = sorted(set(tops) - filled)
+    if not empty:
+        return
+    if len(filled) == 1 and filled == deep:
+        raise DataError(
+            f"{root} holds photos only deeper down; {name_it} {deep.pop()!r}, or remove "
+            f"{', '.join(map(repr, empty))}."
+        )
+    inside = {n: why for n, why in found.left_out.items() if n.startswith(f"{empty[0]}/")}
+    because = f" (left out: {reasons(inside)})" if inside else ""
+    raise DataError(
+        f"The class folder {empty[0]!r} in {root} holds no photos{because}; fill it or remove it."
+    )
 
 
 def _check_trashnet(photos: Photos) -> None:
@@ -153,26 +239,6 @@ def _check_trashnet(photos: Photos) -> None:
             )
 
 
-def _class_parent(root: Path) -> Path:
-    """Data sets often come wrapped in one more folder; steps into it."""
-    for _ in range(3):
-        folders = [d for d in root.iterdir() if d.is_dir() and is_visible(d.name)]
-        if len(folders) != 1 or any(is_picture_name(p.name) for p in folders[0].iterdir()):
-            break
-        root = folders[0]
-    return root
-
-
-def _photo_files(root: Path) -> Iterable[str]:
-    # Unlike Path's, scandir's entries know what they are without a question to the disk each,
-    # which every look at a page of 40,000 photos would wait for.
-    for folder in os.scandir(root):
-        if folder.is_dir() and is_visible(folder.name):
-            for entry in os.scandir(folder):
-                if is_picture_name(entry.name) and entry.is_file():
-                    yield f"{folder.name}/{entry.name}"
-
-
 # ---------------------------------------------------------------- extract
 
 
@@ -182,7 +248,7 @@ def use_samples(env: Environment, on_progress: Progress = silent) -> Photos:
         env.photos / "samples",
         on_progress=lambda done, total: on_progress(done, total, "Drawing sample pictures"),
     )
-    return Photos(root, "samples", "samples", SAMPLE_CLASSES, tuple(sorted(_photo_files(root))))
+    return open_folder(root, "samples", "samples")
 
 
 def extract_photos(
@@ -194,14 +260,15 @@ def extract_photos(
         if target.is_dir():  # another process was faster
             return
         with temporary_folder(target) as partial:
-            extract_pictures(archive, partial, on_progress)
+            left_out = extract_pictures(archive, partial, on_progress)
             try:
-                photos = open_folder(partial, target.name, "zip")
+                photos = open_folder(partial, target.name, "zip", left_out)
             except DataError as error:
                 # The person never sees the temporary folder, so the sentence names the zip.
                 raise DataError(str(error).replace(str(partial), str(archive))) from error
             if expect_trashnet and not photos.is_trashnet:
                 raise DataError(f"{archive} is not TrashNet's 2,527 photos; fetch it again.")
+            write_json(photos.root / LEFT_OUT_FILE, dict(photos.left_out))
             os.replace(photos.root, target)
 
 

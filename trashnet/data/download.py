@@ -1,6 +1,7 @@
 """TrashNet from the Hugging Face Hub."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,7 @@ def fetch_trashnet(env: Environment, on_progress: Progress = silent) -> Photos:
             extract_photos(archive, target, on_progress, expect_trashnet=True)
         finally:  # a damaged one too, or the Hub's client would take it for whole next time
             archive.unlink(missing_ok=True)
-    photos = open_folder(target, "trashnet", "cache")
-    return Photos(photos.root, photos.name, "hub", photos.classes, photos.files)
+    return replace(open_folder(target, "trashnet", "cache"), source="hub")
 
 
 def _download(env: Environment, on_progress: Progress) -> Path:

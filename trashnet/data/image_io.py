@@ -1,6 +1,9 @@
 """Photos as arrays: the one way a file becomes pixels, and thumbnails."""
 
+import contextlib
 import io
+import re
+import threading
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -14,6 +17,24 @@ from trashnet.errors import PhotoError
 register_heif_opener(thumbnails=False)  # Pillow reads everything else itself
 
 MAX_PIXELS = 64_000_000
+"""Of a JPEG, which is decoded smaller than it is."""
+
+MAX_WHOLE_PIXELS = {"HEIF": 50_000_000, "AVIF": 50_000_000}
+"""Of formats that are decoded whole, at 8 to 24 bytes a pixel; phones take 48 million as HEIC."""
+
+MAX_OTHER_PIXELS = 25_000_000
+
+MAX_SCANS = 100
+"""Of a JPEG that is stored from coarse to fine; cameras and programs write up to a dozen. Each is
+a pass over all of it, so that thousands keep a processor busy for a minute."""
+
+_LARGE = 16_000_000  # pixels
+
+LARGE_TURN = threading.Lock()
+"""Held for a large photo that is decoded whole: several at once need as many times the memory."""
+
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+"""What ends a JPEG (D9), or begins a part of it that says how long it is."""
 
 QUALITIES = ("brightness", "contrast", "sharpness", "saturation")
 
@@ -50,6 +71,13 @@ def inside(root: Path, file: str) -> Path:
     if key.is_absolute() or ".." in key.parts:
         raise PhotoError(f"{file!r} leads out of the folder of photos; no such photo is opened.")
     return root / file
+
+
+def is_picture_head(head: bytes) -> bool:
+    """Whether a file's first bytes (16 or more) are those of a picture."""
+    Image.init()
+    tests = (Image.OPEN[name][1] for name in _FORMATS)
+    return any(test(head) for test in tests if test is not None)
 
 
 def load_photo(source: Source, size: int | tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -160,16 +188,17 @@ def _decode(source: Source, longest: int | None = None) -> Image.Image:
     name, data = _read(source)
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            # Stricter than Pillow's warning, which is left alone: filters are not per thread.
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
+            turn = decoding_turn(image, name, data)
             if longest and image.format in _JPEG:
                 # Never below twice the target, so that the resize still does the smoothing.
                 image.draft(None, (2 * longest, 2 * longest))
-            image.load()
-            photo = _rgb(image)
-            turn = _TURNS.get(_orientation(image))
-        return photo if turn is None else photo.transpose(turn)
+            with turn:
+                image.load()
+                photo = _rgb(image)
+            turned = _TURNS.get(_orientation(image))
+        return photo if turned is None else photo.transpose(turned)
+    except PhotoError:
+        raise
     except UnidentifiedImageError as error:
         raise PhotoError(
             f"{name} is not a picture that can be read; "
@@ -184,6 +213,41 @@ def _decode(source: Source, longest: int | None = None) -> Image.Image:
         raise PhotoError(
             f"{name} is damaged or cut short: copy or download it again ({why})."
         ) from error
+
+
+def decoding_turn(
+    image: Image.Image, name: str, data: bytes
+) -> contextlib.AbstractContextManager[Any]:
+    """Returns what to hold while an opened photo is decoded.
+
+    Raises:
+        PhotoError: Decoding it would take too much memory or time.
+    """
+    is_jpeg, pixels = image.format in _JPEG, image.width * image.height
+    most = MAX_PIXELS if is_jpeg else MAX_WHOLE_PIXELS.get(image.format or "", MAX_OTHER_PIXELS)
+    if pixels > most:  # stricter than Pillow's warning, which is left alone
+        other = "" if is_jpeg else ", or save it as JPEG"
+        raise PhotoError(
+            f"{name} has more than {most // 10**6} million pixels: make it smaller first{other}."
+        )
+    scans = _scans(data) if is_jpeg else 0
+    if scans > MAX_SCANS:
+        raise PhotoError(
+            f"{name} is a JPEG of more than {MAX_SCANS} passes, which take too long to read: "
+            "save it again."
+        )
+    # A JPEG of several scans is held whole, however small it is wanted.
+    return LARGE_TURN if pixels > _LARGE and scans != 1 else contextlib.nullcontext()
+
+
+def _scans(data: bytes) -> int:
+    """How many passes a JPEG consists of; counted no further than it matters."""
+    scans, at = 0, 2
+    while scans <= MAX_SCANS and (found := _MARKER.search(data, at)) and found[1] != b"\xd9":
+        scans += found[1] == b"\xda"
+        _, at = found.span()
+        at += max(2, int.from_bytes(data[at : at + 2]))
+    return scans
 
 
 def _read(source: Source) -> tuple[str, bytes]:
@@ -231,7 +295,11 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Deeper greys scaled to 0–255; where the type does not say what white is, the values do."""
     if values.dtype.itemsize == 2:
         return (values.astype(np.float32) / 257 + 0.5).astype(np.uint8)
-    values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    values = np.nan_to_num(values.astype(np.float64), copy=False, posinf=0.0, neginf=0.0)
     low, high = min(0.0, values.min()), values.max()
     white = next((w for w in (1, 255, 65535) if low == 0 and high <= w), high)
-    return ((values - low) / max(white - low, 1e-9) * 255 + 0.5).astype(np.uint8)
+    values -= low  # in place: these are eight bytes a pixel
+    values /= max(white - low, 1e-9)
+    values *= 255
+    values += 0.5
+    return values.astype(np.uint8)

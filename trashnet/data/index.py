@@ -1,8 +1,10 @@
 """The photo index: every photo with its label, object, flags, quality and split."""
 
+import contextlib
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,16 +13,22 @@ from numpy.typing import NDArray
 from trashnet.config import TrainConfig
 from trashnet.data.audit_findings import stored_table
 from trashnet.data.dataset import Photos, trashnet_facts
-from trashnet.data.review import Decision, Review
+from trashnet.data.quality import flags
+from trashnet.data.review import Decision, Review, present_files
 from trashnet.data.scan import scan
+from trashnet.data.splits import (
+    EXCLUDED,
+    FOLDS,
+    SPLITS,
+    best_split,
+    check_classes,
+    check_left,
+    divide_photos,
+)
 from trashnet.environment import Environment
+from trashnet.errors import DataError
 from trashnet.files import digest
 from trashnet.progress import Progress, silent
-
-if TYPE_CHECKING:
-    pass
-from trashnet.data.quality import flags
-from trashnet.data.splits import EXCLUDED, FOLDS, SPLITS, best_split, divide_photos
 
 
 def load_index(
@@ -63,13 +71,18 @@ def load_index(
 def check_splittable(
     photos: Photos, env: Environment, config: TrainConfig, on_progress: Progress = silent
 ) -> None:
-    """Raises `DataError` for photos that cannot be split as configured, before there is a run.
+    """Raises `DataError` for photos that cannot be trained on as configured, before there is a run.
 
-    A split by object is tried as far as objects are known; the training finds them first.
+    What counts is what conflicts and review leave. A split by object is tried as far as objects
+    are known; the training finds them first.
     """
-    split = None if config.split == "object" else config.split
+    check_classes(photos.classes)
+    split, conflicts = None if config.split == "object" else config.split, config.exclude_conflicts
     for fold in range(FOLDS) if config.folds > 1 else [config.fold]:
-        load_index(photos, env, split, config.seed, on_progress=on_progress, test_fold=fold)
+        index = load_index(
+            photos, env, split, config.seed, conflicts, on_progress=on_progress, test_fold=fold
+        )
+        check_left(index, photos.classes)
 
 
 def make_index(
@@ -136,13 +149,24 @@ def reviewed(
     exclude_conflicts: bool = True,
     decisions: Mapping[str, Decision] | None = None,
 ) -> pd.DataFrame:
-    """Returns `deal`'s table with conflicts left out and decisions honoured."""
+    """Returns `deal`'s table with conflicts left out and decisions honoured.
+
+    Its `attrs` count decisions that were found again by content, `moved`, and those about photos
+    that are not there, `missing`.
+    """
     index = dealt.copy()
     if exclude_conflicts:
         index.loc[index.flag.str.contains("conflict"), "split"] = EXCLUDED
     index["unreviewed_split"] = index.split
     classes, row_of = set(index.original_label), pd.Series(index.index, index.file)
-    for file, decision in (decisions or {}).items():
+    made = list((decisions or {}).values())
+    files = present_files(made, index)
+    index.attrs["missing"] = files.count(None)
+    index.attrs["moved"] = sum(
+        file is not None and (d.moved or file != d.file)
+        for d, file in zip(made, files, strict=True)
+    )
+    for file, decision in zip(files, made, strict=True):
         row = row_of.get(file)
         if row is None or (decision.action == "relabel" and decision.label not in classes):
             continue  # about a photo or a class that is no longer there
@@ -168,11 +192,46 @@ def known_groups(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> p
 
 
 def review_of(photos: Photos, env: Environment) -> Review:
-    """Returns the review of a data set; TrashNet has one wherever its photos lie."""
+    """Returns the review of a data set; TrashNet has one wherever its photos lie.
+
+    Photos without a review get the decisions that were made on the same contents elsewhere: before
+    their folder was renamed, or a photo was added to their zip.
+
+    Raises:
+        DataError: The review file is damaged or cannot be written, or a photo is gone.
+    """
     # A zip is extracted anew when it is touched, so its folder says nothing of its content.
     key = "".join(photos.files) if photos.source == "zip" else str(photos.root)
     name = "trashnet" if photos.is_trashnet else f"{photos.name}-{digest(key)}"
-    return Review(env.home / "reviews" / f"{name}.json")
+    path = env.home / "reviews" / f"{name}.json"
+    review = Review(path, photos.root)
+    try:
+        if path.exists():
+            review.add_contents()
+        elif known := _decisions_elsewhere(path.parent):
+            scanned = scan(photos, env.cache)
+            files = present_files(known, scanned)
+            review.begin(
+                dataclasses.replace(decision, file=file, moved=True)
+                for decision, file in zip(known, files, strict=True)
+                if file is not None
+            )
+    except OSError as error:
+        raise DataError(f"The review in {path} cannot be written ({error.strerror}).") from error
+    return review
+
+
+def _decisions_elsewhere(folder: Path) -> list[Decision]:
+    """Returns the decisions on known contents in all review files, in the order they were made."""
+    found: dict[Any, Decision] = {}
+    undone: set[Any] = set()
+    for path in sorted(folder.glob("*.json")):
+        with contextlib.suppress(DataError):  # damaged: said where its own photos are in use
+            review = Review(path)
+            found |= {d.identity: d for d in review.history() if d.sha256}
+            undone |= {d.identity for d in review.taken_back()}
+    known = [decision for identity, decision in found.items() if identity not in undone]
+    return sorted(known, key=lambda decision: decision.time)
 
 
 # ---------------------------------------------------------------- what others need of it
@@ -194,9 +253,21 @@ def summarise(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> dic
             for s in SPLITS
             if (index.split == s).any()
         },
+        "decisions": {name: index.attrs[name] for name in ("moved", "missing")},
         "excluded": sorted(scanned.file[scanned.error.notna()].tolist() + left_out),
         "unreadable": scanned.file[scanned.error.notna()].tolist(),
+        "left_out": dict(photos.left_out),
     }
+
+
+def decisions_found(index: pd.DataFrame) -> str:
+    """Says how many review decisions were found again, and how many are about no photo; or ''."""
+    moved, missing = index.attrs["moved"], index.attrs["missing"]
+    said = {
+        "found again by content (photos were renamed or added)": moved,
+        "about photos that are no longer there": missing,
+    }
+    return "; ".join(f"review decisions {what}: {count}" for what, count in said.items() if count)
 
 
 def class_weights(labels: pd.Series, classes: tuple[str, ...]) -> NDArray[np.float32]:

@@ -1,15 +1,19 @@
 """What a person decided about single photos: keep, exclude or relabel, each with a reason.
 
 The decisions lie in one JSON file per data set, in the order they were made, so the last one
-can be taken back. The photos themselves are never touched.
+can be taken back. Each is about a content, so it is found again where a photo or its folder was
+renamed. The photos themselves are never touched.
 """
 
 import dataclasses
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+import pandas as pd
 from filelock import FileLock
 
 from trashnet.errors import DataError
@@ -28,6 +32,8 @@ class Decision:
         label: The new class, for `relabel`.
         note: Why.
         time: When (UTC).
+        sha256: The photo's content; None in files of older versions, which know only its name.
+        moved: Whether it was found again, by content, in other photos than it was made on.
     """
 
     file: str
@@ -35,6 +41,13 @@ class Decision:
     label: str | None = None
     note: str = ""
     time: str = ""
+    sha256: str | None = None
+    moved: bool = False
+
+    @property
+    def identity(self) -> tuple[str | None, ...]:
+        """What it is known by in every review file that it was carried on to."""
+        return self.time, self.sha256, self.action, self.label, self.note
 
     @property
     def words(self) -> str:
@@ -43,15 +56,40 @@ class Decision:
         return past[self.action]
 
 
+def present_files(decisions: Iterable[Decision], photos: pd.DataFrame) -> list[str | None]:
+    """Returns the file that each decision is about now, or None where there is none.
+
+    Of several copies it is the one of the same name; where none or many are, it is unknown which.
+
+    Args:
+        decisions: In the order of what is returned.
+        photos: Rows of file and sha256.
+    """
+    content = dict(zip(photos.file, photos.sha256, strict=True))
+    wanted = {d.sha256 for d in decisions if d.sha256 is not None}
+    copies = photos[photos.sha256.isin(wanted)].groupby("sha256").file.agg(list)
+
+    def find(decision: Decision) -> str | None:
+        if decision.file in content and decision.sha256 in (None, content[decision.file]):
+            return decision.file
+        same = copies.get(decision.sha256, [])
+        named = [file for file in same if Path(file).name == Path(decision.file).name]
+        found = named or same
+        return found[0] if len(found) == 1 else None
+
+    return [find(decision) for decision in decisions]
+
+
 class Review:
     """The decisions about one data set, in a file.
 
     Args:
         path: The JSON file; it need not exist yet.
+        root: Folder of the photos; without it, decisions know only their names.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, root: Path | None = None) -> None:
+        self._path, self._root = path, root
 
     def history(self) -> list[Decision]:
         """Returns every decision in the order it was made.
@@ -105,10 +143,35 @@ class Review:
                 f"To relabel, name one of {', '.join(classes)}; other decisions take no class."
             )
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        decision = Decision(file, action, label, note, now)
+        decision = self._with_content(Decision(file, action, label, note, now))
         with self._lock():
             self._write([*self.history(), decision])
         return decision
+
+    def add_contents(self) -> None:
+        """Adds the photos' contents to decisions of older versions, which know only names."""
+        if all(decision.sha256 for decision in self.history()):
+            return
+        with self._lock():
+            history = self.history()
+            known = [d if d.sha256 else self._with_content(d) for d in history]
+            if known != history:
+                self._write(known)
+
+    def begin(self, decisions: Iterable[Decision]) -> None:
+        """Starts the file with decisions that were found elsewhere, unless there is one by now."""
+        with self._lock():
+            if not self._path.exists():
+                self._write(list(decisions))
+
+    def _with_content(self, decision: Decision) -> Decision:
+        if self._root is None:
+            return decision
+        try:
+            content = (self._root / decision.file).read_bytes()
+        except OSError:  # gone, or not to be read
+            return decision
+        return dataclasses.replace(decision, sha256=hashlib.sha256(content).hexdigest())
 
     def undo(self, file: str | None = None) -> Decision | None:
         """Takes the last decision back and returns it; None when there is none.
@@ -120,7 +183,7 @@ class Review:
             history = self.history()
             for i in reversed(range(len(history))):
                 if file in (None, history[i].file):
-                    self._write(history[:i] + history[i + 1 :])
+                    self._write(history[:i] + history[i + 1 :], history[i])
                     return history[i]
         return None
 
@@ -128,6 +191,11 @@ class Review:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(self._path.with_suffix(".lock"))
 
-    def _write(self, history: list[Decision]) -> None:
-        entries: list[dict[str, Any]] = [dataclasses.asdict(decision) for decision in history]
-        write_json(self._path, {"schema": 1, "decisions": entries})
+    def taken_back(self) -> list[Decision]:
+        """Returns what was undone, so that it is not found again in the file of an older copy."""
+        return [Decision(**entry) for entry in (read_json(self._path) or {}).get("taken_back", [])]
+
+    def _write(self, history: list[Decision], *undone: Decision) -> None:
+        lists = {"decisions": history, "taken_back": [*self.taken_back(), *undone]}
+        entries = {name: [dataclasses.asdict(d) for d in made] for name, made in lists.items()}
+        write_json(self._path, {"schema": 1, **entries})

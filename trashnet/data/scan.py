@@ -37,12 +37,6 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
             "mtime": [s.st_mtime_ns for s in stats],
         }
     )
-    for file in photos.files:
-        try:
-            file.encode()
-        except UnicodeEncodeError as error:
-            shown = file.encode(errors="replace").decode()
-            raise DataError(f"The name of a photo, {shown}, is not UTF-8; rename it.") from error
     cache, root = Cache(cache_folder), str(photos.root)
     known = cache.table("scan", root, list(_TYPES))
     if known is None:
@@ -57,7 +51,7 @@ def scan(photos: Photos, cache_folder: Path, on_progress: Progress = silent) -> 
             values = [row.get(column) for row in rows]
             table.loc[todo, column] = pd.Series(values, index=todo, dtype=dtype)
         cache.store_table("scan", root, table)
-    table.insert(1, "label", table.file.str.split("/").str[0])
+    table.insert(1, "label", photos.labels)
     table["error"] = table.error.astype(object).where(table.error.notna(), None)
     return table.fillna({"width": 0, "height": 0}).astype({"width": "int64", "height": "int64"})
 

@@ -1,7 +1,7 @@
 """Train, validation and test: stratified by class, photos of one object kept together."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,6 @@ from numpy.typing import NDArray
 
 from trashnet.data.dataset import Photos, trashnet_facts
 from trashnet.errors import DataError
-
-if TYPE_CHECKING:
-    pass
-
 
 SPLITS = ("train", "validation", "test")
 
@@ -100,6 +96,43 @@ def divide(
             "validation and test; add photos or choose the random split."
         )
     return split, fold
+
+
+def check_left(index: pd.DataFrame, classes: Sequence[str]) -> None:
+    """Raises `DataError` where conflicts and review leave too little to learn from.
+
+    There must be two classes, each with photos in train, validation and test.
+
+    Args:
+        index: The table of `trashnet.data.index.load_index`.
+        classes: All classes, also those of which no photo is left.
+    """
+    check_classes(classes)
+    left = pd.crosstab(index.split, index.label).reindex(
+        index=SPLITS, columns=list(classes), fill_value=0
+    )
+    if not left.to_numpy().any():
+        raise DataError(f"There are no photos left to train on: {_LEFT_OUT}.")
+    for split, counts in left.iterrows():
+        if not counts.all():
+            name = counts.idxmin()
+            which = f"{split} photos" if left[name].any() else "photos"
+            raise DataError(f"The class {name!r} has no {which} left: {_LEFT_OUT}.")
+
+
+_LEFT_OUT = (
+    "photos that lie in two classes are left out, and so are those a review excludes or relabels; "
+    "remove the copies or the class folder, add photos, or undo decisions"
+)
+
+
+def check_classes(classes: Sequence[str]) -> None:
+    """Raises `DataError` where there are too few classes to tell apart."""
+    if len(classes) < 2:
+        raise DataError(
+            f"There is only the class {classes[0]!r}; training needs at least two, "
+            "each in a folder of its own."
+        )
 
 
 def _deal(labels: pd.Series, groups: pd.Series, hands: int, seed: int) -> NDArray[np.int64]:

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trashnet.data.archive import is_picture_name
 from trashnet.data.image_io import Source
+from trashnet.data.walk import is_picture_name, is_visible_path
 from trashnet.distributed.object_store import Place, one_line
 from trashnet.errors import ConfigError, DataError, PhotoError
 from trashnet.progress import Progress, parallel, silent
@@ -159,7 +159,7 @@ def find_parts(place: Place, on_progress: Progress = silent) -> list[Part]:
         DataError: There is nothing of the kind.
         ConfigError: It is not clear what is to be answered.
     """
-    paths = [path for path in place.files() if "/." not in path.removeprefix(place.root)]
+    paths = [path for path in place.files() if is_visible_path(path.removeprefix(place.root))]
     photos = [path for path in paths if is_picture_name(path.rpartition("/")[2])]
     tables = [path for path in paths if path.lower().endswith(".parquet")]
     if photos and tables:

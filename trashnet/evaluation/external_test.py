@@ -1,6 +1,7 @@
 """A person's own labelled photos as a test set for any run."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trashnet.errors import DataError
+from trashnet.data.walk import class_key, reasons
+from trashnet.errors import DataError, PhotoError
 from trashnet.evaluation.report import answers, report
 from trashnet.inference.batch import classify_each
 from trashnet.inference.inputs import Named
@@ -31,43 +33,57 @@ class OwnTest:
     left_out: dict[str, str]
 
 
-def evaluate_own(run: Run, photos: Iterable[Named], on_progress: Progress = silent) -> OwnTest:
+def evaluate_own(
+    run: Run,
+    photos: Iterable[Named],
+    on_progress: Progress = silent,
+    root: str = "",
+    left_out: dict[str, str] | None = None,
+) -> OwnTest:
     """Answers photos that lie in a folder of their class's name, and compares.
 
     Args:
         run: A finished run.
-        photos: Names and sources; the folder a photo is in says its class.
+        photos: Names and sources; the nearest folder that is named like a class says a photo's.
         on_progress: Told of the photos answered.
+        root: The folder or zip that the names begin with, if one: its own path says no class,
+            except to the photos that lie in it directly.
+        left_out: What finding the photos leaves out, filled as they come.
 
     Raises:
-        DataError: No photo lies in a folder named like a class of the run.
+        DataError: No photo could be compared; the sentence gives the reasons.
         RunError: The run cannot answer.
     """
-    by_name = {name.lower(): name for name in run.classes}
-    left_out: dict[str, str] = {}
+    left_out = {} if left_out is None else left_out
     labels: list[str] = []
 
     def of_known_classes() -> Iterator[Named]:
         for name, source in photos:
-            folder = PurePath(name.replace("\\", "/")).parent.name
-            if (label := by_name.get(folder.lower())) is None:
+            if isinstance(source, PhotoError):
+                left_out[name] = str(source)
+            elif (label := _class_of(name, root, run.classes)) is None:
+                folder = PurePath(name).parent.name
                 left_out[name] = f"Its folder {folder!r} is no class of the run."
             else:
                 labels.append(label)
                 yield name, source
 
     rows, sure = [], []
-    for done, (name, answer) in enumerate(classify_each(run, of_known_classes()), start=1):
-        label = labels[done - 1]
-        if isinstance(answer, str):
-            left_out[name] = answer
-        else:
-            rows.append({"file": name, "label": label, "logits": answer.logits})
-            sure.append(answer.sure)
-        on_progress(done, len(labels), "Answering your photos")
+    # Whoever is told of the progress may end it, which ends the work with it.
+    with closing(classify_each(run, of_known_classes())) as given:
+        for done, (name, answer) in enumerate(given, start=1):
+            label = labels[done - 1]
+            if isinstance(answer, str):
+                left_out[name] = answer
+            else:
+                rows.append({"file": name, "label": label, "logits": answer.logits})
+                sure.append(answer.sure)
+            on_progress(done, len(labels), "Answering your photos")
     if not rows:
+        because = reasons(left_out) or "there is none"
         raise DataError(
-            f"No photo lies in a folder named like a class; make one of {', '.join(run.classes)}."
+            f"No photo could be compared ({because}); photos lie in folders named like a class: "
+            f"make one of {', '.join(run.classes)}."
         )
     evaluation, table = run.evaluation(), pd.DataFrame(rows)
     temperature = float(evaluation["temperature"])
@@ -81,3 +97,16 @@ def evaluate_own(run: Run, photos: Iterable[Named], on_progress: Progress = sile
         np.array(sure),
     )
     return OwnTest(figures, answers(table, run.classes, temperature), left_out)
+
+
+def _class_of(name: str, root: str, classes: Iterable[str]) -> str | None:
+    """The class that the folders of a photo name, the nearest first; exact spelling wins."""
+    path = PurePath(name)
+    folders = [path.parent]
+    if path.is_relative_to(root):
+        folders += path.relative_to(root).parents
+    spellings = {class_key(c): c for c in classes} | {c: c for c in classes}
+    for folder in folders:
+        if label := spellings.get(folder.name, spellings.get(class_key(folder.name))):
+            return label
+    return None

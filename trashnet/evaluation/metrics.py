@@ -1,5 +1,7 @@
 """Accuracy intervals, likelihood, calibration error, temperature and threshold."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,6 +12,13 @@ TARGET_ACCURACY = 0.98
 """The accuracy among answered photos for which the "not sure" threshold is chosen."""
 
 ECE_BINS = 15
+
+
+def macro_f1_classes(figures: dict[str, Any]) -> str:
+    """Returns over how many classes the macro F1 of a report is a mean, in words."""
+    every = len(figures["per_class"])
+    averaged = figures.get("macro_f1_classes") or every  # older reports average all
+    return f"{every} classes" if averaged == every else f"{averaged} of {every} classes"
 
 
 def wilson_interval(successes: int, n: int) -> list[float]:

@@ -193,7 +193,8 @@ def report(
         sure: `(n,)`, which answers count, where more than the threshold decides.
 
     Returns:
-        n, accuracy and its Wilson 95 % interval, macro F1, negative log-likelihood, expected
+        n, accuracy and its Wilson 95 % interval, macro F1 and how many classes it averages (those
+        with photos or predictions: any other has no F1), negative log-likelihood, expected
         calibration error, share answered and accuracy among the answered, precision, recall, F1
         and support per class, and the confusion matrix (rows true, columns predicted).
     """
@@ -205,6 +206,7 @@ def report(
     predicted, n = p.argmax(axis=1), len(labels)
     numbers = np.arange(len(classes))
     scores = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
+    present = np.union1d(labels, predicted)
     correct = predicted == labels
     if sure is None:
         sure = is_sure(p, threshold)
@@ -212,7 +214,8 @@ def report(
         "n": n,
         "accuracy": float(correct.mean()),
         "accuracy_interval": wilson_interval(int(correct.sum()), n),
-        "macro_f1": float(scores[2].mean()),
+        "macro_f1": float(scores[2][present].mean()),
+        "macro_f1_classes": len(present),
         "nll": negative_log_likelihood(logits, labels, temperature),
         "ece": expected_calibration_error(p, labels),
         "temperature": temperature,

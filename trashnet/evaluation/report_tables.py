@@ -1,5 +1,6 @@
 """A split's report as a table, as curves, and as files to take along."""
 
+import csv
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,12 +8,42 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trashnet.evaluation.metrics import wilson_interval
+from trashnet.evaluation.metrics import macro_f1_classes, wilson_interval
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""How a cell begins that spreadsheets may calculate; some take the wide signs for the others."""
 
 
 def disarmed(text: str) -> str:
     """Returns a text that no spreadsheet takes for a formula when it is read from a CSV file."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def disarmed_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table with every text in it disarmed, names of rows and columns included."""
+    safe = table.copy()
+    for name in table.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"]):
+        safe[name] = table[name].map(_disarmed_cell)
+    rows = None if pd.api.types.is_numeric_dtype(table.index) else _disarmed_cell
+    return safe.rename(index=rows, columns=_disarmed_cell)
+
+
+def _disarmed_cell(cell: Any) -> Any:
+    if isinstance(cell, list | tuple):
+        return [_disarmed_cell(part) for part in cell]
+    return disarmed(cell) if isinstance(cell, str) else cell
+
+
+def as_csv(table: pd.DataFrame, rows: str | None = None) -> str:
+    """Returns a table as CSV that runs nothing, its text in quotes, whatever separates the cells.
+
+    Args:
+        table: Anything, of anybody.
+        rows: What the names of the rows are called; None leaves them out.
+    """
+    return disarmed_table(table).to_csv(
+        index=rows is not None, index_label=rows, quoting=csv.QUOTE_NONNUMERIC
+    )
 
 
 def class_table(figures: dict[str, Any]) -> pd.DataFrame:
@@ -38,7 +69,8 @@ def class_table(figures: dict[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame.from_dict(rows, orient="index")
     weights = table.support / max(1, table.support.sum())
     scores = ["precision", "recall", "f1"]
-    macro, weighted = table[scores].mean(), table[scores].mul(weights, axis=0).sum()
+    present = matrix.sum(axis=0) + matrix.sum(axis=1) > 0  # any other class has no score
+    macro, weighted = table[scores][present].mean(), table[scores].mul(weights, axis=0).sum()
     for name, values in (("macro average", macro), ("weighted average", weighted)):
         table.loc[name, [*scores, "support"]] = [*values, matrix.sum()]
     columns = ["precision", "precision_low", "precision_high"]
@@ -131,7 +163,8 @@ def _summary(figures: dict[str, Any]) -> str:
     low, high = figures["accuracy_interval"]
     return (
         f"Accuracy {figures['accuracy']:.1%} ({low:.1%}–{high:.1%}), n = {figures['n']:,}; "
-        f"macro F1 {figures['macro_f1']:.3f}; calibration error {figures['ece']:.3f}."
+        f"macro F1 {figures['macro_f1']:.3f} ({macro_f1_classes(figures)}); "
+        f"calibration error {figures['ece']:.3f}."
     )
 
 

@@ -4,6 +4,7 @@ Each photo of a split is corrupted in one way at a time, by known strengths (`co
 classified again; a row of the result says what that costs.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from trashnet.files import digest, read_json, write_json
 from trashnet.inference.calibration import probabilities
 from trashnet.inference.litert import LiteModel
 from trashnet.progress import Progress, parallel, silent
+from trashnet.runs.robustness_file import keep, slot, stored
 from trashnet.runs.run import Run
 
 Floats = NDArray[np.float32]
@@ -32,26 +34,40 @@ Rows = list[dict[str, Any]]
 
 
 def measure_and_store(
-    run: Run, photos_root: Path, split: str = "validation", on_progress: Progress = silent
+    run: Run,
+    photos_root: Path,
+    split: str = "validation",
+    on_progress: Progress = silent,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
-    """As `measure`, kept in the run's `robustness.json` and returned from there the next time.
+    """As `measure`, kept in a file of the split's own and returned from there the next time.
 
     What an interrupted measurement has finished is kept beside it and not measured again.
+
+    Args:
+        run: A finished run.
+        photos_root: Folder that the run's files are relative to.
+        split: Whose photos.
+        on_progress: Told of every 25 photos of a transformation.
+        folder: Where it is kept; by default the run's own.
     """
-    subject = _Subject.of(run, split)
-    path, unfinished = run.path / "robustness.json", run.path / "robustness.partial.json"
-    stored = read_json(path)
-    if isinstance(stored, dict) and stored.get("fingerprint") == subject.fingerprint:
-        return stored
+    subject, folder = _Subject.of(run, split), folder or run.path
+    known = None
+    with contextlib.suppress(RunError):  # what is damaged is measured anew
+        known = stored(run, split, folder)
+    if known is not None and known.get("fingerprint") == subject.fingerprint:
+        return known
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = (folder / slot(split)).with_suffix(".partial.json")
     partial = read_json(unfinished)
     if not isinstance(partial, dict) or partial.get("fingerprint") != subject.fingerprint:
         partial = {"fingerprint": subject.fingerprint, "rows": []}
 
-    def keep(rows: Rows) -> None:
+    def keep_rows(rows: Rows) -> None:
         write_json(unfinished, partial | {"rows": rows})
 
-    result = measure(run, photos_root, split, on_progress, partial["rows"], keep)
-    write_json(path, result)
+    result = measure(run, photos_root, split, on_progress, partial["rows"], keep_rows)
+    keep(folder, result)
     unfinished.unlink(missing_ok=True)
     return result
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trashnet.errors import RunError
 from trashnet.files import write_json
+from trashnet.runs.damage import damage_of
 from trashnet.runs.run import Run
 
 SHIPPED = (
@@ -30,10 +31,12 @@ def ship(run: Run, folder: Path, more: tuple[str, ...] = ()) -> None:
         more: Names of further files of the run, copied where it has them.
 
     Raises:
-        RunError: The run is not finished.
+        RunError: The run is not finished, or damaged.
     """
     if not run.is_finished:
         raise RunError(f"The run {run.id} is not finished; only a finished run can be published.")
+    if damage := damage_of(run):
+        raise RunError(f"The run {run.id} is damaged: {damage}; train it again to publish it.")
     for name in (*SHIPPED, *more):
         if (run.path / name).exists():
             shutil.copyfile(run.path / name, folder / name)

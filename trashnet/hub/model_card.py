@@ -4,8 +4,8 @@ from typing import Any
 
 from trashnet.config import FROM_SCRATCH, TrainConfig, option
 from trashnet.data.dataset import trashnet_facts
-from trashnet.files import read_json
 from trashnet.hub.markdown import render
+from trashnet.runs.robustness_file import stored
 from trashnet.runs.run import Run
 
 _NETWORKS = {
@@ -62,7 +62,7 @@ def model_card(run: Run, title: str, about: str, made_by: list[str], repo: str =
         is_of_trashnet=is_of_trashnet(run),
         is_pretrained=run.train_config.model not in FROM_SCRATCH,
         rarest=min(scores, key=lambda label: scores[label]["support"]),
-        robustness=read_json(run.path / "robustness.json"),
+        robustness=stored(run, "validation", run.path),
     )
 
 

@@ -1,6 +1,5 @@
 """Many photos at once: every core answers, memory stays bounded, and a bad photo stops nothing."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -11,6 +10,7 @@ from trashnet.data.image_io import Source
 from trashnet.errors import PhotoError
 from trashnet.inference.classifier import Classifier, Prediction
 from trashnet.inference.inputs import Named
+from trashnet.progress import cores
 from trashnet.runs.run import Run
 
 Answer = tuple[str, Prediction | str]
@@ -18,6 +18,10 @@ Answer = tuple[str, Prediction | str]
 
 _AHEAD = 4
 """Photos per worker that are read before their turn to be handed out."""
+
+
+_MOST = 8
+"""Models at work at once unless more are asked for: each takes some 32 MB."""
 
 
 def classify_each(
@@ -32,12 +36,12 @@ def classify_each(
         run: The run whose model answers.
         photos: Names and sources, or why there is none; taken as there is room for them.
         flips: As for `Classifier`.
-        workers: Threads, each with a model of its own; None is one a core.
+        workers: Threads, each with a model of its own; None is one a core, eight at most.
 
     Raises:
         RunError: The run has no exported model yet.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or min(cores(), _MOST)
     own = threading.local()
     # The first is made here: a run that cannot answer is said before a photo is read.
     spare = [Classifier(run, flips, threads=1)]

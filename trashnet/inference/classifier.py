@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trashnet.data.image_io import Source, load_photo
 from trashnet.data.nearest_neighbours import NEAREST, distance_to_training, nearest
+from trashnet.errors import RunError
 from trashnet.inference.calibration import is_sure, probabilities
 from trashnet.inference.litert import LiteModel
 from trashnet.runs.run import Run
@@ -90,6 +91,8 @@ class Classifier:
         self.temperature = float(evaluation["temperature"])
         self.threshold = float(evaluation["threshold"])
         self._projection = run.projection()  # an older version's run has no limit, either
+        if evaluation.get("distance_limit") is None:
+            raise RunError(f"The evaluation of {run.id} has no distance_limit. Train it again.")
         self.distance_limit = float(evaluation["distance_limit"])
         predictions = run.predictions(["file", "split", "label", "embedding"])
         train = predictions[predictions.split == "train"]

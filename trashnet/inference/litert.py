@@ -1,6 +1,5 @@
 """An exported model, run by LiteRT."""
 
-import os
 import threading
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trashnet.errors import RunError
+from trashnet.progress import cores
 
 EXPORT_TOLERANCE = 0.02
 """Largest difference in a probability that a model's other form may make on a real photo."""
@@ -28,7 +28,7 @@ class LiteModel:
             raise RunError(f"The run {path.parent.name} has no model yet; let it finish first.")
         try:
             # Mapped from the file, not copied: several runs may be open at once.
-            self._interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
+            self._interpreter = Interpreter(str(path), num_threads=threads or cores())
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise RunError(f"{path} is not a readable LiteRT model ({error}).") from error

@@ -81,13 +81,12 @@ def delete(run: Run) -> None:
     shutil.rmtree(bin_path, ignore_errors=True)
 
 
-def zip_run(run: Run, target: Path, with_logs: bool = True) -> None:
+def zip_run(run: Run, target: Path) -> None:
     """Writes the run as a zip, less what only serves to resume it here.
 
     Args:
         run: What to pack.
         target: The zip.
-        with_logs: Whether what its processes said is packed, too.
 
     Raises:
         RunError: There is no space for it.
@@ -97,7 +96,6 @@ def zip_run(run: Run, target: Path, with_logs: bool = True) -> None:
         for path in sorted(run.path.rglob("*"))
         if path.is_file()
         and not path.name.startswith(".")
-        and (with_logs or path.suffix != ".log")
         and not set(path.relative_to(run.path).parts) & set(_NOT_ZIPPED)
     ]
 

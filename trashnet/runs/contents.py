@@ -69,6 +69,7 @@ class Report(Content):
     accuracy: float
     accuracy_interval: list[float] = Field(min_length=2, max_length=2)
     macro_f1: float
+    macro_f1_classes: int | None = None
     nll: float
     ece: float
     temperature: float
@@ -85,6 +86,7 @@ class Evaluation(Content):
     Attributes:
         temperature: Divides the logits.
         threshold: Confidence below which the answer is "not sure".
+        distance_limit: Distance to training from which a photo counts as unlike it.
         splits: The report of each split.
         out_of_fold: The report of all photos, where every fold was trained.
         unreviewed: The reports without the review's decisions, where there were any.
@@ -92,6 +94,7 @@ class Evaluation(Content):
 
     temperature: float = Field(gt=0)
     threshold: float
+    distance_limit: float | None = None
     splits: dict[str, Report]
     out_of_fold: Report | None = None
     unreviewed: dict[str, Report] | None = None

@@ -1,5 +1,6 @@
 """What a training will take, from a few steps of it; TensorFlow runs in a process of its own."""
 
+import contextlib
 import json
 import math
 import subprocess
@@ -54,12 +55,14 @@ def measured(config: TrainConfig, env: Environment) -> Cost:
         RunError: The measurement failed; the sentence says why.
     """
     store = env.cache / "costs.json"
-    known = read_json(store) or {}
+    known = read_json(store)
+    known = known if isinstance(known, dict) else {}
     key = digest(json.dumps([getattr(config, name) for name in _MATTERS]))
-    if key not in known:
-        known[key] = _measure_in_a_process(config, env)
-        env.cache.mkdir(parents=True, exist_ok=True)
-        write_json(store, known)
+    with contextlib.suppress(KeyError, TypeError):  # not known, or the file is damaged
+        return Cost(**known[key])
+    known[key] = _measure_in_a_process(config, env)
+    env.cache.mkdir(parents=True, exist_ok=True)
+    write_json(store, known)
     return Cost(**known[key])
 
 

@@ -23,12 +23,20 @@ class EpochRow(_Row):
     val_accuracy: float | None = None
     val_recall: list[float] | None = None
     val_confusion_matrix: list[list[int]] | None = None
+    seconds: float | None = None
+    images_per_second: float | None = None
+    learning_rate: float | None = None
 
 
 class TickRow(_Row):
     """How far a long step is."""
 
     kind: Literal["tick"]
+    what: str = ""
+    done: int | None = None
+    total: int | None = None
+    epoch: int | None = None
+    images_per_second: float | None = None
 
 
 _LINE: TypeAdapter[EpochRow | TickRow] = TypeAdapter(

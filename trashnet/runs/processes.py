@@ -13,7 +13,10 @@ import psutil
 from trashnet.environment import CHECKOUT, Environment
 
 Identity = dict[str, Any]
-"""`pid` and `process_started` (s since 1970): a pid alone may have been given anew."""
+"""`pid` and `process_started` (s since boot): a pid alone may have been given anew."""
+
+_YEARS = 1e9
+"""Seconds no machine has been running for: a larger start is one since 1970."""
 
 
 def child(arguments: Sequence[str], env: Environment, **how: Any) -> subprocess.Popen[bytes]:
@@ -72,21 +75,33 @@ def identity(pid: int | None = None) -> Identity:
     """Returns what a process, by default the calling one, is found by; it may be gone by then."""
     pid = pid or os.getpid()
     try:
-        return {"pid": pid, "process_started": psutil.Process(pid).create_time()}
+        return {"pid": pid, "process_started": _started(psutil.Process(pid))}
     except psutil.Error:
         return {"pid": pid, "process_started": 0.0}
 
 
 def living(pid: int | None, process_started: float | None) -> psutil.Process | None:
     """Returns the process, or None where it has ended or its pid is another's by now."""
-    if pid is None:
+    if pid is None or process_started is None:
         return None
     try:
         process = psutil.Process(pid)
-        same = abs(process.create_time() - (process_started or 0)) < 1.5
+        if process_started > _YEARS:  # by an older version, or where only the time of day is known
+            same = abs(process.create_time() - process_started) < 1.5
+        else:
+            same = abs(_started(process) - process_started) < 0.005  # a clock tick is 0.01 s
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
+
+
+def _started(process: psutil.Process) -> float:
+    """Returns when a process started, in seconds that do not change when the clock is set."""
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")  # since boot; after pid and name
+    except (OSError, IndexError):  # gone, or not Linux, where psutil's figure stays as it is
+        return process.create_time()
 
 
 def tail(log: Path, lines: int = 20) -> str:

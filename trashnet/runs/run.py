@@ -16,6 +16,7 @@ app all see the same. Layout of `runs/<run id>/`:
 import platform
 import time
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +51,10 @@ _SILENCE = 600.0
 """Seconds a process on another machine may write nothing before its run counts as lost."""
 
 
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+"""What readers of arrays and tables raise at a damaged file; Arrow's errors are among them."""
+
+
 class Status(BaseModel):
     """The state of a run, as `status.json` holds it.
 
@@ -58,7 +63,7 @@ class Status(BaseModel):
             whose process is gone.
         epoch: Epochs completed.
         pid: The training process.
-        process_started: Its start time (s since 1970): a pid alone may have been given anew.
+        process_started: When it started (s since boot): a pid alone may have been given anew.
         updated: When this was written (s since 1970).
         seconds: Time spent so far, over all processes that worked on the run.
         error: Why it failed, in one sentence.
@@ -146,7 +151,7 @@ class Run:
         """Reads the state; a run whose process is gone reads as `lost`."""
         status = read_status(self.path)
         if status is None:
-            return Status(state="lost", error="status.json is missing or torn.")
+            return Status(state="lost", error="status.json is missing or torn; resume the run.")
         if status.is_active and not self._is_alive(status):
             error = "The training process ended without a word; resume the run."
             return status.model_copy(update={"state": "lost", "error": error})
@@ -192,7 +197,7 @@ class Run:
         """
         evaluation = read_json(self.path / "evaluation.json")
         if not isinstance(evaluation, dict):
-            raise RunError(f"The run {self.id} has no evaluation yet; let it finish first.")
+            raise self._lacks("evaluation.json", "evaluation")
         try:
             Evaluation.model_validate(evaluation)
         except ValidationError as error:
@@ -213,18 +218,45 @@ class Run:
         """
         try:
             return pd.read_parquet(self.path / "predictions.parquet", columns=columns)
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"The run {self.id} has no predictions yet; let it finish first."
-            ) from error
+        except _UNREADABLE as error:
+            raise self._lacks("predictions.parquet", "predictions") from error
+
+    def index(self) -> pd.DataFrame | None:
+        """Returns every photo as this run saw it, or None where it kept no index.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        path = self.path / "index.parquet"
+        try:
+            return pd.read_parquet(path) if path.exists() else None
+        except _UNREADABLE as error:
+            raise self._damaged("index.parquet") from error
+
+    def _lacks(self, file: str, what: str) -> RunError:
+        """What to say where a file cannot be read: damaged, or not there yet."""
+        if (self.path / file).exists() and self.status().state == "finished":
+            return self._damaged(file)
+        return RunError(f"The run {self.id} has no {what} yet; let it finish first.")
+
+    def _damaged(self, file: str) -> RunError:
+        return RunError(
+            f"The run {self.id} is damaged: {file} is cut short or overwritten. Train it again."
+        )
 
     def head(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns the linear head's kernel `(d, classes)` and bias `(classes,)`, if it has one."""
+        """Returns the linear head's kernel `(d, classes)` and bias `(classes,)`, if it has one.
+
+        Raises:
+            RunError: It cannot be read.
+        """
         try:
             with np.load(self.path / "head.npz", allow_pickle=False) as arrays:
                 return arrays["kernel"], arrays["bias"]
         except FileNotFoundError:
             return None
+        except _UNREADABLE as error:
+            raise self._damaged("head.npz") from error
 
     def out_of_fold(self) -> pd.DataFrame | None:
         """Returns one row a photo, answered by a model that never saw its object, or None.
@@ -233,7 +265,7 @@ class Run:
         """
         try:
             return pd.read_parquet(self.path / "out_of_fold.parquet")
-        except (OSError, ValueError):
+        except _UNREADABLE:
             return None
 
     def projection(self) -> Projection:
@@ -245,7 +277,7 @@ class Run:
         try:
             with np.load(self.path / "projection.npz", allow_pickle=False) as arrays:
                 return Projection(arrays["mean"], arrays["components"])
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise RunError(
                 f"The run {self.id} cannot answer: projection.npz is missing or torn; it was "
                 "trained by an older version, or is not finished. Train it again."

@@ -13,9 +13,10 @@ from typing import Any
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.data.review import Decision
-from trashnet.environment import PACKAGE
+from trashnet.environment import PACKAGE, Environment
 from trashnet.errors import RunError, TrashnetError
 from trashnet.files import write_json
+from trashnet.runs.damage import damage_of
 from trashnet.runs.run import SCHEMA, Run
 
 RELEASED = PACKAGE / "released"
@@ -121,6 +122,19 @@ def list_runs(root: Path) -> list[Run]:
     return [run for _, _, run in sorted(runs, key=lambda r: r[:2], reverse=True)]
 
 
+def unreadable_runs(root: Path) -> dict[str, str]:
+    """Returns the directories that `list_runs` passes over though they hold a run, and why."""
+    found = {}
+    for path in sorted(root.glob("*/config.json")):
+        if path.parent.name.startswith("."):
+            continue
+        try:
+            _ = Run(path.parent).train_config
+        except TrashnetError as error:
+            found[path.parent.name] = str(error).replace(str(path.parent), path.parent.name)
+    return found
+
+
 def open_run(root: Path, name: str) -> Run:
     """Opens a run by its id, by its directory, or the shipped one as `released`.
 
@@ -138,6 +152,15 @@ def open_run(root: Path, name: str) -> Run:
     raise RunError(f"There is no run {name!r}; the latest are: {known}.")
 
 
+def results_folder(run: Run, env: Environment) -> Path:
+    """Returns where what is measured of a run later is kept.
+
+    That is with the run; the shipped one's folder belongs to the package, so its is in the home.
+    """
+    is_shipped = run.path.resolve() == RELEASED.resolve()
+    return env.home / "released" if is_shipped else run.path
+
+
 def _looks_like_a_run(path: Path) -> bool:
     return (path / "config.json").exists() or (path / "status.json").exists()
 
@@ -152,7 +175,7 @@ def describe(run: Run) -> dict[str, Any]:
     return {
         "run": run.id,
         "model": config.model,
-        "state": status.state,
+        "state": f"damaged: {damage}" if (damage := damage_of(run)) else status.state,
         "epoch": status.epoch,
         "epochs": config.total_epochs,
         "validation_accuracy": splits.get("validation", {}).get("accuracy"),

@@ -19,6 +19,8 @@ class Checkpoint:
         self._folder = run_path / "checkpoint"
         self._folder.mkdir(exist_ok=True)
         state = read_json(self._folder / "state.json")
+        if not (isinstance(state, dict) and {"epoch", "best"} <= state.keys()):
+            state = None  # torn: the training begins anew
         self.exists = state is not None
         self.epoch: int = state["epoch"] if state else 0
         self._best = tuple(state["best"]) if state else None

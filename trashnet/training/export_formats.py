@@ -4,6 +4,8 @@ import contextlib
 import io
 import json
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,7 +97,12 @@ def _export_keras(run: Run, path: Path) -> Answering:
     _copy(run, path)
     import keras
 
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(
+            f"The run {run.id} is damaged: {path.name} cannot be read. Export it as litert or onnx."
+        ) from error
     return lambda photo: model.predict_on_batch(photo[None].astype(np.float32))[0]
 
 
@@ -120,6 +127,7 @@ def _export_onnx(run: Run, path: Path) -> Answering:
             "ONNX needs three more packages; install them in the checkout with "
             "pip install -e '.[onnx]'."
         ) from error
+    LiteModel(run.path / "model.tflite")  # says what is wrong where it is damaged
     with contextlib.redirect_stdout(io.StringIO()):
         model, _ = tf2onnx.convert.from_tflite(str(run.path / "model.tflite"), opset=18)
     shapes = {o.name: len(o.type.tensor_type.shape.dim) for o in model.graph.output}

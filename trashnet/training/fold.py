@@ -12,6 +12,7 @@ from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos, open_folder
 from trashnet.data.index import class_weights, known_groups, load_index
 from trashnet.data.scan import scan
+from trashnet.data.splits import check_left
 from trashnet.environment import Environment
 from trashnet.errors import RunError
 from trashnet.files import write_atomically
@@ -74,8 +75,8 @@ def prepare(run: Run, env: Environment, on_progress: Progress) -> Fold:
 def _index(run: Run, photos: Photos, env: Environment, on_progress: Progress) -> pd.DataFrame:
     """Divides the photos under the decisions of the time the run was made, once for good."""
     stored, config = run.path / "index.parquet", run.train_config
-    if stored.exists():
-        return pd.read_parquet(stored)
+    if (known := run.index()) is not None:
+        return known
     scanned = scan(photos, env.cache, on_progress)
     if config.split == "object" and known_groups(photos, scanned, env.cache) is None:
         embed_and_audit(photos, scanned, env.cache, on_progress)
@@ -88,5 +89,6 @@ def _index(run: Run, photos: Photos, env: Environment, on_progress: Progress) ->
         run.decisions,
         test_fold=config.fold,
     )
+    check_left(index, photos.classes)  # objects, where they were not known, divide otherwise
     write_atomically(stored, lambda path: index.to_parquet(path, index=False))
     return index

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from trashnet.environment import Environment
 from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluation.report import out_of_fold, report_out_of_fold
-from trashnet.files import write_atomically, write_json
+from trashnet.files import remove_torn, write_atomically, write_json
 from trashnet.progress import Progress, silent
 from trashnet.runs.control import check_startable, clear_stop, turn_file
 from trashnet.runs.metrics_file import MetricsFile
@@ -29,6 +29,9 @@ from trashnet.training.trainer import train_fold
 _SIGN_OF_LIFE = 60.0
 """Seconds after which a run that waits for its turn writes its state again: other machines see
 what is written, not the process."""
+
+_WRITTEN = (".keras", ".tflite", ".npz", ".parquet")
+"""What only the training writes; notes and states are written by others, too."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """A full disk, a quota, a limit, a disk that failed."""
@@ -61,6 +64,7 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
         with _full_disk_in_a_sentence(), _terminated_as_interrupted(), _turn(run):
             began = time.time() - spent
             run.write_status(state="running")
+            remove_torn(run.path, _WRITTEN)
             _train_folds(_with_precision(run, on_progress), env, on_progress, began)
     except (Stopped, KeyboardInterrupt):
         clear_stop(run)

@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import csv
 import json
 from typing import Any
 
@@ -14,11 +13,11 @@ from pages.shared.answer_card import KNOWS, render_photo
 from pages.shared.answering import batch_turn
 from pages.shared.caching import fingerprint
 from pages.shared.progress import sentence
-from pages.shared.widgets import chart
+from pages.shared.widgets import chart, data_table
 from trashnet.charts import class_counts
 from trashnet.data.image_io import thumbnail
 from trashnet.errors import PhotoError
-from trashnet.evaluation.report_tables import disarmed
+from trashnet.evaluation.report_tables import as_csv
 from trashnet.inference.batch import as_row, classify_each
 from trashnet.runs.run import Run
 
@@ -66,17 +65,11 @@ def _answer_the_rest(run: Run, photos: list[Sent], rows: list[dict[str, Any]]) -
     stop.button(
         "Stop", icon=":material/stop:", key="classify_stop", on_click=_set_stopped, args=(True,)
     )
-    turn = batch_turn()
-    while not turn.acquire(timeout=0.5):  # drawing is when Streamlit can end this script
-        bar.progress(0.0, "Waiting for another visitor's photos to be answered")
-    try:
-        with contextlib.closing(classify_each(run, photos[len(rows) :])) as answers:
-            for name, answer in answers:
-                content = photos[len(rows)][1]
-                rows.append({"thumbnail": _data_url(content), **as_row(name, answer)})
-                bar.progress(len(rows) / len(photos), f"{len(rows):,} of {len(photos):,} photos")
-    finally:
-        turn.release()
+    with batch_turn(), contextlib.closing(classify_each(run, photos[len(rows) :])) as answers:
+        for name, answer in answers:
+            content = photos[len(rows)][1]
+            rows.append({"thumbnail": _data_url(content), **as_row(name, answer)})
+            bar.progress(len(rows) / len(photos), f"{len(rows):,} of {len(photos):,} photos")
     bar.empty()
     stop.empty()
 
@@ -113,12 +106,11 @@ def _render_table(runs: list[Run], photos: list[Sent], rows: list[dict[str, Any]
     )
     table["sure"] = table.sure.map({True: "sure", False: "not sure"})
     table["confidence"] *= 100
-    table["file"] = table.file.map(disarmed)  # the table has a CSV button of its own
     if table.error.isna().all():
         table = table.drop(columns="error")
     chosen = st.container()  # above the table, where it is seen at once
     st.caption("Choose a row to see its photo and why; a column's head sorts.")
-    event = st.dataframe(
+    event = data_table(
         table,
         key=f"classify_table_{st.session_state['classify_batch']}",  # no row chosen at first
         hide_index=True,
@@ -137,7 +129,7 @@ def _render_table(runs: list[Run], photos: list[Sent], rows: list[dict[str, Any]
     with st.container(horizontal=True):
         st.download_button(
             "CSV",
-            lambda: as_csv(plain),
+            lambda: answers_as_csv(plain),
             file_name="answers.csv",
             mime="text/csv",
             icon=":material/download:",
@@ -157,15 +149,15 @@ def _render_table(runs: list[Run], photos: list[Sent], rows: list[dict[str, Any]
     for number in event["selection"]["rows"]:
         if number < len(rows):
             with chosen:
-                render_photo(runs, *photos[number], "classify_chosen")
+                name, source = photos[number]
+                render_photo(runs, name, source, "classify_chosen")
 
 
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    """Returns answers as CSV, a column for each class's probability; text is quoted."""
+def answers_as_csv(rows: list[dict[str, Any]]) -> str:
+    """Returns answers as CSV, a column for each class's probability."""
     flat = [
         {k: v for k, v in row.items() if k != "probabilities"}
         | {f"p_{c}": p for c, p in row.get("probabilities", {}).items()}
-        | {key: disarmed(row[key]) for key in ("file", "label") if key in row}
         for row in rows
     ]
-    return pd.DataFrame(flat).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    return as_csv(pd.DataFrame(flat))

@@ -9,7 +9,7 @@ from pages.shared.markdown import plain
 from pages.shared.photos import photo_path
 from pages.shared.progress import sentence
 from pages.shared.runs import photo_root, stored_predictions
-from trashnet.data.archive import is_zip, read_pictures
+from trashnet.data.archive import Room, is_zip, read_pictures
 from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
 from trashnet.errors import DataError, PhotoError
 from trashnet.runs.run import Run
@@ -58,15 +58,13 @@ def _gathered(uploads: list[Any]) -> list[Sent]:
         most = f"{MOST_BYTES / 1e6:,.0f} MB"
         raise DataError(f"These are {sent / 1e6:,.0f} MB; send at most {most} at once.")
     photos: list[Sent] = []
-    room = ROOM
+    room = Room(ROOM)  # of all zips together
     for upload in uploads:
         content = upload.getvalue()
         if not is_zip(content):
             photos.append((upload.name, content))
             continue
-        inside = list(read_pictures(content, MOST - len(photos), room))
-        room -= sum(len(photo) for _, photo in inside if isinstance(photo, bytes))
-        photos += inside
+        photos += read_pictures(content, MOST - len(photos), room)
     if len(photos) > MOST:
         raise DataError(f"These are {len(photos):,} photos; send at most {MOST:,} at once.")
     return photos

@@ -4,11 +4,12 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.markdown import plain
-from pages.shared.widgets import chart
+from pages.shared.widgets import chart, data_table
 from trashnet.charts import class_balance
 from trashnet.data.dataset import Photos
 from trashnet.data.index import class_weights
 from trashnet.data.splits import EXCLUDED, SPLITS
+from trashnet.evaluation.report_tables import disarmed
 
 COUNTS, SHARES = "photos", "share of the split"
 
@@ -41,8 +42,14 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
             f"**{len(left_out)} photos are in no split**: the same picture is filed under two "
             "classes, or a review left it out."
         )
-        st.dataframe(left_out[["file", "label", "flag"]], hide_index=True)
+        data_table(left_out[["file", "label", "flag"]], hide_index=True)
     render_unreadable(scanned)
+    if photos.left_out:
+        with st.expander(f"{len(photos.left_out)} other files and folders are left out"):
+            st.dataframe(
+                [{"file": disarmed(name), "why": why} for name, why in photos.left_out.items()],
+                hide_index=True,
+            )
 
 
 def render_unreadable(scanned: pd.DataFrame) -> None:
@@ -55,7 +62,7 @@ def render_unreadable(scanned: pd.DataFrame) -> None:
             f"{'is' if one else 'are'} left out.",
             icon=":material/broken_image:",
         )
-        st.dataframe(unreadable[["file", "error"]], hide_index=True)
+        data_table(unreadable[["file", "error"]], hide_index=True)
 
 
 def _render_table(counts: pd.DataFrame, share: pd.Series, weights: pd.Series) -> None:
@@ -74,7 +81,7 @@ def _render_table(counts: pd.DataFrame, share: pd.Series, weights: pd.Series) ->
         table, format = 100 * table / table.sum(), "%.1f %%"
     table = table.assign(share=100 * share, weight=weights)
     cells = {name: st.column_config.NumberColumn(format=format) for name in (*counts.index, "all")}
-    st.dataframe(
+    data_table(
         table if way == COUNTS else table.drop(columns="share"),
         height=38 + 35 * len(table),
         column_config=cells

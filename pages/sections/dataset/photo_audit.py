@@ -14,7 +14,7 @@ from pages.shared.photo_dialog import open_photo
 from pages.shared.photos import thumbnails
 from pages.shared.review_buttons import UNCHANGED, Desk, open_desk, render_review, render_undo
 from pages.shared.runs import answering_runs, out_of_fold, suspects_of
-from pages.shared.widgets import choose_one, paged, render_thumbnail
+from pages.shared.widgets import choose_one, data_table, paged, render_thumbnail
 from trashnet.data.audit_findings import (
     CONFLICT,
     DUPLICATE,
@@ -31,7 +31,7 @@ from trashnet.data.audit_findings import (
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import difference
 from trashnet.errors import PhotoError
-from trashnet.evaluation.report_tables import disarmed
+from trashnet.evaluation.report_tables import as_csv
 
 _WIDTH = 240
 _MEANING = {
@@ -104,7 +104,7 @@ def render(
     elif rows.empty:
         st.success("None found.", icon=":material/check_circle:")
     elif kind == UNREADABLE:
-        st.dataframe(rows[["file", "why"]], hide_index=True, key="audit_unreadable")
+        data_table(rows[["file", "why"]], hide_index=True, key="audit_unreadable")
     elif kind in (PAIR, DUPLICATE, CONFLICT):
         _render_pairs(photos, index, rows if kind != PAIR else _in_range(rows), desk)
     else:
@@ -133,10 +133,7 @@ def _findings(*tables: pd.DataFrame | None) -> pd.DataFrame:
 def _as_csv(found: pd.DataFrame, desk: Desk | None) -> bytes:
     decisions = desk.decisions if desk is not None else {}
     words = [decisions[file].words if file in decisions else "" for file in found.file]
-    table = found.assign(decision=words)
-    for column in ("file", "label", "other", "other_label"):
-        table[column] = table[column].map(disarmed)
-    return table.to_csv(index=False).encode()
+    return as_csv(found.assign(decision=words)).encode()
 
 
 def _in_range(rows: pd.DataFrame) -> pd.DataFrame:

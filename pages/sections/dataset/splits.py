@@ -8,7 +8,7 @@ import streamlit as st
 from pages.shared.caching import cached
 from pages.shared.markdown import plain
 from pages.shared.progress import sentence
-from pages.shared.widgets import chart, choose_one, photo_grid
+from pages.shared.widgets import chart, choose_one, data_table, photo_grid
 from trashnet.charts import leak_bars
 from trashnet.data.audit_findings import SAME_OBJECT, SIMILAR
 from trashnet.data.dataset import Photos, trashnet_facts
@@ -117,7 +117,7 @@ def _render_cost() -> None:
             "test photos": [COST[name][3] for name in NAMES if name in COST],
         }
     )
-    st.dataframe(table, hide_index=True, key="splits_cost")
+    data_table(table, hide_index=True, key="splits_cost")
     st.caption(
         "With 95 % intervals, which overlap: a head on features that were never tuned learns "
         "little by heart. The README has the commands. Of the Hub's rows nothing is measured: "

@@ -8,7 +8,7 @@ import streamlit as st
 from pages.shared.caching import cached
 from pages.shared.markdown import bold, plain
 from pages.shared.runs import OUT_OF_FOLD, RunView
-from pages.shared.widgets import photo_cards, split_name
+from pages.shared.widgets import data_table, photo_cards, split_name
 from trashnet.evaluation.slices import ALL, sentence, slice_of, slices
 from trashnet.runs.run import Run
 
@@ -47,7 +47,7 @@ def render(view: RunView) -> None:
         name: st.column_config.NumberColumn(format=form)
         for name, form in (("accuracy", "%.1f %%"), ("rest_accuracy", "%.1f %%"))
     }
-    event = st.dataframe(
+    event = data_table(
         shown,
         key="bias_table",
         hide_index=True,

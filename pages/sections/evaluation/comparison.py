@@ -5,7 +5,7 @@ import streamlit as st
 from pages.shared.caching import cached
 from pages.shared.markdown import bold, plain
 from pages.shared.runs import photo_root
-from pages.shared.widgets import chart, photo_cards
+from pages.shared.widgets import chart, data_table, photo_cards
 from trashnet.charts import compared_curves
 from trashnet.errors import TrashnetError
 from trashnet.evaluation.comparison import Comparison, compare, differing_settings
@@ -45,7 +45,7 @@ def _render_settings(runs: list[Run]) -> None:
         st.markdown("Their settings are the same.")
         return
     st.markdown("**Settings that differ**")
-    st.dataframe(table.astype(str).rename_axis("setting"), height=38 + 35 * len(table))
+    data_table(table.astype(str).rename_axis("setting"), height=38 + 35 * len(table))
 
 
 def _render_photos(result: Comparison, one: Run, two: Run, key: str) -> None:

@@ -9,9 +9,10 @@ import streamlit as st
 from pages.shared.markdown import bold
 from pages.shared.photo_dialog import open_photo
 from pages.shared.runs import RunView
-from pages.shared.widgets import chart, choose_one, photo_cards, split_name
+from pages.shared.widgets import chart, choose_one, data_table, photo_cards, split_name
 from trashnet.charts import confusion
 from trashnet.data.image_io import QUALITIES
+from trashnet.evaluation.report_tables import disarmed
 from trashnet.evaluation.slices import slice_of
 
 ANY = "any"
@@ -78,7 +79,7 @@ def _render_table(matrix: np.ndarray, classes: tuple[str, ...], finding: str) ->
     table[ANY] = table.sum(axis=1)
     table.loc[ANY] = table.sum()
     st.markdown(f"{bold(finding)}")
-    st.dataframe(
+    data_table(
         table.rename_axis("true ↓ predicted →"),
         key="evaluation_table",
         on_select=lambda: _choose_in_table(list(table.index)),
@@ -95,9 +96,10 @@ def _choose_in_matrix() -> None:
 
 
 def _choose_in_table(names: list[str]) -> None:
+    shown = [disarmed(name) for name in names]
     for row, predicted in st.session_state["evaluation_table"]["selection"]["cells"]:
-        if predicted in names:  # else it is the name of a row
-            _choose(names[row], predicted)
+        if predicted in shown:  # else it is the name of a row
+            _choose(names[row], names[shown.index(predicted)])
 
 
 def _choose(true: str, predicted: str) -> None:

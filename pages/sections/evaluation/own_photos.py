@@ -2,6 +2,7 @@
 
 import hashlib
 
+import pandas as pd
 import streamlit as st
 
 from pages.sections.classify.photo_input import MOST, ROOM
@@ -9,11 +10,10 @@ from pages.shared.answering import batch_turn
 from pages.shared.caching import fingerprint
 from pages.shared.markdown import plain
 from pages.shared.progress import progress_bar, sentence
-from pages.shared.widgets import accuracy_text, chart
+from pages.shared.widgets import accuracy_text, chart, data_table
 from trashnet.charts import confusion
-from trashnet.data.archive import read_pictures
+from trashnet.data.archive import Room, read_pictures
 from trashnet.evaluation.external_test import OwnTest, evaluate_own
-from trashnet.evaluation.report_tables import disarmed
 from trashnet.runs.run import Run
 
 
@@ -30,7 +30,7 @@ def render(run: Run) -> None:
     key = (fingerprint(run), hashlib.sha256(content).digest())
     with sentence(":material/folder_zip:"):
         if st.session_state.get("own_key") != key:
-            photos = read_pictures(content, MOST, ROOM)
+            photos = list(read_pictures(content, MOST, Room(ROOM)))  # before it is anybody's turn
             with batch_turn():
                 found = evaluate_own(run, photos, progress_bar())
             st.session_state["own_key"], st.session_state["own_test"] = key, found
@@ -56,18 +56,18 @@ def _render_result(run: Run, found: OwnTest) -> None:
     with left:
         chart(figure, "own_matrix", "Confusion matrix of your photos")
     table = found.table.assign(
-        file=found.table.file.map(disarmed),  # the table has a CSV button of its own
         right=found.table.label == found.table.predicted,
         confidence=100 * found.table.confidence,
     )
-    right.dataframe(
-        table.sort_values(["right", "confidence"], ascending=[True, False]),
-        hide_index=True,
-        column_config={"confidence": st.column_config.NumberColumn(format="%.0f %%")},
-    )
+    with right:
+        data_table(
+            table.sort_values(["right", "confidence"], ascending=[True, False]),
+            hide_index=True,
+            column_config={"confidence": st.column_config.NumberColumn(format="%.0f %%")},
+        )
     if found.left_out:
         with st.expander(f"{len(found.left_out)} photos were left out"):
-            st.dataframe(
-                [{"photo": disarmed(name), "why": why} for name, why in found.left_out.items()],
+            data_table(
+                pd.DataFrame(list(found.left_out.items()), columns=["photo", "why"]),
                 hide_index=True,
             )

@@ -6,13 +6,14 @@ import streamlit as st
 
 from pages.shared.caching import cached
 from pages.shared.runs import RunView, logits_of
-from pages.shared.widgets import chart, split_name
+from pages.shared.widgets import chart, data_table, split_name
 from trashnet.charts import precision_recall_curves
+from trashnet.evaluation.metrics import macro_f1_classes
 from trashnet.evaluation.report_tables import (
+    as_csv,
     as_html,
     as_markdown,
     class_table,
-    disarmed,
     precision_recall,
 )
 from trashnet.inference.calibration import probabilities
@@ -28,7 +29,7 @@ def render(view: RunView) -> None:
         name: st.column_config.ProgressColumn(name, format="%.3f", min_value=0, max_value=1)
         for name in ("precision", "recall", "f1")
     }
-    st.dataframe(
+    data_table(
         shown.assign(
             **{"95 % of precision": _interval(table, "precision")},
             **{"95 % of recall": _interval(table, "recall")},
@@ -37,8 +38,9 @@ def render(view: RunView) -> None:
         height=38 + 35 * len(table),
     )
     st.caption(
-        f"{split_name(view.split)}, n = {figures['n']:,}; macro F1 {figures['macro_f1']:.3f}, "
-        f"negative log-likelihood {figures['nll']:.3f} nats. Support is the number of photos."
+        f"{split_name(view.split)}, n = {figures['n']:,}; macro F1 {figures['macro_f1']:.3f} "
+        f"({macro_f1_classes(figures)}), negative log-likelihood {figures['nll']:.3f} nats. "
+        "Support is the number of photos."
     )
     _render_downloads(view, table)
     left, right = st.columns([2, 1], gap="large")
@@ -46,7 +48,7 @@ def render(view: RunView) -> None:
         _render_curves(view)
     with right:
         settings = pd.Series(view.run.train_config.to_dict(), name="value").astype(str)
-        st.dataframe(settings.rename_axis("setting"), height=460)
+        data_table(settings.rename_axis("setting").to_frame(), height=460)
 
 
 def _render_curves(view: RunView) -> None:
@@ -83,7 +85,7 @@ def _render_downloads(view: RunView, table: pd.DataFrame) -> None:
         "CSV": (
             "csv",
             "text/csv",
-            lambda: table.rename(index=disarmed).to_csv(index_label="class"),
+            lambda: as_csv(table, "class"),
         ),
         "Markdown": ("md", "text/markdown", lambda: as_markdown(view.figures, title)),
         "HTML": ("html", "text/html", lambda: as_html(view.figures, title)),

@@ -7,23 +7,35 @@ import streamlit as st
 
 from pages.shared.job_progress import follow, say_why, start, timed
 from pages.shared.owner import locked
-from pages.shared.widgets import chart
+from pages.shared.progress import sentence
+from pages.shared.widgets import chart, choose_one, data_table
 from trashnet.charts import robustness_bars
-from trashnet.files import read_json
+from trashnet.environment import environment
 from trashnet.runs.jobs import Job
+from trashnet.runs.robustness_file import stored
 from trashnet.runs.run import Run
+from trashnet.runs.store import results_folder
 
 
 def render(run: Run) -> None:
-    """Draws the stored measurement; where there is none, offers to make one and follows it."""
-    job = Job(run.path, "robustness")
-    found = read_json(run.path / "robustness.json")
+    """Draws what was measured, by split; where nothing was, offers to and follows it."""
+    folder = results_folder(run, environment())
+    job = Job(folder, "robustness")
     if job.is_running:
         follow(job, "robustness", "What is finished by then is kept.", timed)
-    elif isinstance(found, dict):
-        _render_found(found)
-    else:
+        return
+    found: dict[str, dict[str, Any]] = {}
+    for split in ("validation", "test"):
+        with sentence():
+            if (measured := stored(run, split, folder)) is not None:
+                found[split] = measured
+    if not found:
         _offer(run, job)
+        return
+    split = next(iter(found))
+    if len(found) > 1:
+        split = choose_one("Corrupted photos", list(found), split, key="robustness_split")
+    _render_found(found[split])
 
 
 def _offer(run: Run, job: Job) -> None:
@@ -43,6 +55,9 @@ def _offer(run: Run, job: Job) -> None:
 def _render_found(found: dict[str, Any]) -> None:
     plain = found["plain"]["accuracy"]
     rows = [row for row in found["rows"] if row["change"] is not None]
+    if not rows:
+        st.info("No photo could be corrupted, so there are no figures.", icon=":material/info:")
+        return
     worst = min(rows, key=lambda row: row["change"])
     name = worst["transformation"].replace("_", " ")
     title = f"Hardest: {name} {worst['strength']:g}, {100 * worst['change']:+.0f} points"
@@ -55,7 +70,7 @@ def _render_found(found: dict[str, Any]) -> None:
         "photo's object cannot be told from its background it is left out."
     )
     with st.expander("As a table"):
-        st.dataframe(_table(rows), hide_index=True, key="robustness_table")
+        data_table(_table(rows), hide_index=True, key="robustness_table")
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from trashnet.config import AVERAGED, MODELS, MUON_TRAINS, RECIPES, SETTINGS, Tr
 from trashnet.data.dataset import Photos
 from trashnet.data.index import check_splittable, review_of
 from trashnet.data.scan import is_scanned
+from trashnet.data.splits import check_classes
 from trashnet.environment import environment
 from trashnet.runs.augmentation_preview import AUGMENTATION
 from trashnet.runs.control import start
@@ -107,6 +108,7 @@ def render(photos: Photos) -> None:
 def _start(values: dict[str, Any], photos: Photos) -> None:
     with sentence():
         env, config = environment(), TrainConfig.from_dict(values)
+        check_classes(photos.classes)
         if is_scanned(photos, env.cache):  # else the run reads them first, and says it itself
             check_splittable(photos, env, config, progress_bar())
         run = new_run(env.runs, config, photos, review_of(photos, env).latest())

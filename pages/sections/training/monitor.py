@@ -16,6 +16,7 @@ from trashnet.charts import confusion, recall_bars, training_curves
 from trashnet.environment import environment
 from trashnet.runs.annotations import about
 from trashnet.runs.control import end_if_overdue, start, stop
+from trashnet.runs.damage import damage_of
 from trashnet.runs.run import Run
 
 REFRESH_SECONDS = 2
@@ -69,7 +70,7 @@ def _render_state(run: Run) -> None:
         _render_buttons(run)
     if status.is_active:
         rows = run.metrics()
-        tick = rows[-1] if rows and rows[-1]["kind"] == "tick" else None
+        tick = rows[-1] if rows and _is_tick(rows[-1]) else None
         _render_progress(run, tick, rows)
     else:
         epochs = f"epoch {status.epoch} of {config.total_epochs}, " if config.epochs else ""
@@ -78,6 +79,10 @@ def _render_state(run: Run) -> None:
         st.caption(f"{status.state}, {epochs}{_duration(status.seconds)}{computed}")
     if status.error:
         st.error(status.error, icon=":material/error:")
+
+
+def _is_tick(row: dict[str, Any]) -> bool:
+    return row["kind"] == "tick" and bool(row.get("what") and row.get("total") and "done" in row)
 
 
 def _render_epochs(run: Run) -> None:
@@ -95,7 +100,9 @@ def _render_epochs(run: Run) -> None:
 
 
 def _render_result(run: Run) -> None:
-    if not run.is_finished:
+    if damage := damage_of(run):
+        st.error(f"This run is damaged: {damage}. Train it again.", icon=":material/error:")
+    if damage or not run.is_finished:
         return
     report = run.evaluation()["splits"]["test"]
     low, high = report["accuracy_interval"]
@@ -148,7 +155,8 @@ def _render_log(run: Run, epochs: pd.DataFrame) -> None:
 
 
 def _render_buttons(run: Run) -> None:
-    end_if_overdue(run)
+    with sentence():
+        end_if_overdue(run)
     status = run.status()
     if status.is_active:
         stopping = run.stop_requested
@@ -188,11 +196,11 @@ def _render_progress(run: Run, tick: dict[str, Any] | None, rows: list[dict[str,
             f"{tick['what']}: {tick['done']:,} of {tick['total']:,}",
         )
         return
-    part = tick["done"] / tick["total"] if tick and tick["epoch"] == status.epoch else 0.0
+    part = tick["done"] / tick["total"] if tick and tick.get("epoch") == status.epoch else 0.0
     done = status.epoch + part
     total = max(1, config.total_epochs)
     text = f"epoch {min(status.epoch + 1, total)} of {total}"
-    if tick:
+    if tick and "images_per_second" in tick:
         text += f" · {tick['images_per_second']:.0f} images/s"
     if (left := _seconds_left(rows, total - done)) is not None:
         text += f" · {_duration(left)} left"
@@ -200,7 +208,8 @@ def _render_progress(run: Run, tick: dict[str, Any] | None, rows: list[dict[str,
 
 
 def _seconds_left(rows: list[dict[str, Any]], epochs_left: float) -> float | None:
-    seconds = [row["seconds"] for row in rows if row["kind"] == "epoch" and row["epoch"]][-5:]
+    epochs = [row for row in rows if row["kind"] == "epoch" and row["epoch"]]
+    seconds = [row["seconds"] for row in epochs if row.get("seconds") is not None][-5:]
     return epochs_left * sum(seconds) / len(seconds) if seconds else None
 
 

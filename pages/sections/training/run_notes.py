@@ -8,13 +8,17 @@ import streamlit as st
 from pages.shared.markdown import plain
 from pages.shared.owner import allowed_later, locked, owner_only
 from pages.shared.progress import sentence
+from trashnet.hub.bundle import ship
 from trashnet.runs.annotations import about, delete, describe_as, zip_run
 from trashnet.runs.run import Run
 
 
 def render(run: Run) -> None:
     """Draws what people do with a run in a row of small buttons."""
-    known, may_read_logs = about(run), allowed_later()
+    known, may_take_all = about(run), allowed_later()
+    help = "The run's directory as a zip, without what only serves to resume it here."
+    # Of an unfinished run nothing is for everybody yet.
+    look = {"help": help} if run.is_finished else locked(help=help)
     if known.tags:
         st.markdown(" ".join(f":gray-badge[{plain(tag)}]" for tag in known.tags))
     if known.note:
@@ -24,13 +28,13 @@ def render(run: Run) -> None:
             _render_form(run)
         st.download_button(
             "Download",
-            lambda: _zipped(run, with_logs=may_read_logs()),
+            lambda: _zipped(run, may_take_all()),
             file_name=f"{run.id}.zip",
             mime="application/zip",
             icon=":material/download:",
             key="training_download",
             on_click="ignore",
-            help="The run's directory as a zip, without what only serves to resume it here.",
+            **look,
         )
         if not run.status().is_active:
             # Of this run: with the run it goes, and does not stay open for the next one.
@@ -64,10 +68,15 @@ def _save(run: Run, title: str, tags: str, note: str) -> None:
         st.rerun()
 
 
-def _zipped(run: Run, with_logs: bool = True) -> bytes:
+def _zipped(run: Run, is_owner: bool) -> bytes:
+    """The run as a zip: the owner gets all that is of use elsewhere, visitors what is published."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "run.zip"
-        zip_run(run, path, with_logs)
+        packed, path = run, Path(folder) / "run.zip"
+        if not is_owner:
+            packed = Run(Path(folder) / run.id)
+            packed.path.mkdir()
+            ship(run, packed.path)
+        zip_run(packed, path)
         return path.read_bytes()
 
 

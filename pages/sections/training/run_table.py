@@ -6,7 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from pages.sections.evaluation import comparison
+from pages.shared.progress import sentence
 from pages.shared.runs import all_runs
+from pages.shared.widgets import data_table, warn_of_damage
 from trashnet.runs.annotations import about
 from trashnet.runs.run import Run
 from trashnet.runs.store import describe
@@ -25,12 +27,14 @@ def render() -> None:
     runs = all_runs()
     rows = [_row(run) for run in runs]
     if not rows:
+        warn_of_damage()
         return
     st.subheader("Runs")
     st.caption("Choose one to show it above, two to compare them.")
+    warn_of_damage()
     table = runs_frame(rows)
     unused = [column for column in ("name", "tags") if not any(map(len, table[column]))]
-    st.dataframe(
+    data_table(
         table.drop(columns=unused),
         placeholder="–",
         key="training_table",
@@ -52,7 +56,8 @@ def render() -> None:
     picked = [row["run"] for row in rows if row["run"] in _chosen(rows)]
     if len(picked) == 2:
         by_id = {run.id: run for run in runs}
-        comparison.render(by_id[picked[1]], by_id[picked[0]], "training_compare")
+        with sentence():
+            comparison.render(by_id[picked[1]], by_id[picked[0]], "training_compare")
     elif len(picked) > 2:
         st.info("Choose two runs to compare them.", icon=":material/compare_arrows:")
 
