@@ -1,5 +1,6 @@
 """Files on disk: whole or not there."""
 
+import contextlib
 import errno
 import json
 import math
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -125,6 +127,8 @@ def test_a_temporary_folder_goes_and_takes_what_an_interruption_left(
     with temporary_folder(tmp_path / name) as folder:
         left_over = folder.rename(f"{folder}-left")  # as if the process had been killed
         (left_over / "photo.jpg").touch()
+    two_days_ago = time.time() - 2 * DAY
+    os.utime(left_over, (two_days_ago, two_days_ago))
     other = tmp_path / ".partial-another-x"
     other.mkdir()
     with pytest.raises(KeyboardInterrupt), temporary_folder(tmp_path / name) as folder:
@@ -132,6 +136,29 @@ def test_a_temporary_folder_goes_and_takes_what_an_interruption_left(
         assert not left_over.exists()
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == [other]
+
+
+def test_temporary_folders_of_two_at_once_leave_each_other_alone(tmp_path: Path) -> None:
+    """Also where one's name begins like the other's, and on a disk that machines share."""
+    with contextlib.ExitStack() as both:
+        folders = [
+            both.enter_context(temporary_folder(tmp_path / name))
+            for name in ("my-model", "my-model", "my-model-2", "my-model")
+        ]
+        assert len(set(folders)) == 4 and all(folder.is_dir() for folder in folders)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_lost_some_of_its_bytes_reads_as_nothing(tmp_path: Path) -> None:
+    cache, table = Cache(tmp_path), pd.DataFrame({"a": np.arange(10_000.0), "b": "text"})
+    cache.store_table("numbers", "of these photos", table)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    pd.testing.assert_frame_equal(cache.table("numbers", "of these photos", ["a", "b"]), table)
+    for start in range(0, len(whole) - 1000, len(whole) // 20):
+        path.write_bytes(whole[:start] + bytes(1000) + whole[start + 1000 :])
+        found = cache.table("numbers", "of these photos", ["a", "b"])
+        assert found is None or found.equals(table)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a system without affinities")

@@ -105,10 +105,14 @@ def mistake(error: ValidationError, file: str) -> str:
 
 @contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
-    """Yields a new folder beside `target` and removes it, and any an interruption left behind."""
+    """Yields a new folder beside `target` and removes it, and any an interruption left behind.
+
+    That is what nobody wrote to for a day: another process may be at work beside this one.
+    """
     prefix = f".partial-{target.name}-"
     for left_over in target.parent.glob(f"{glob.escape(prefix)}*"):
-        shutil.rmtree(left_over, ignore_errors=True)
+        if _age(left_over) > DAY:
+            shutil.rmtree(left_over, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     folder.chmod(0o755)
     try:
@@ -117,12 +121,34 @@ def temporary_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _age(path: Path) -> float:
+    """Seconds since a file was changed, or a folder's entries; 0 of what is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def digest(text: str) -> str:
     """Returns twelve hexadecimal digits that name a content."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 # ---------------------------------------------------------------- what can be computed again
+
+
+def write_table(path: Path, table: pd.DataFrame, index: bool | None = None) -> None:
+    """Writes Parquet with checksums, so that `read_table` notices what a disk made of it."""
+    table.to_parquet(path, index=index, write_page_checksum=True)
+
+
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Reads columns of what `write_table` wrote.
+
+    Raises:
+        OSError: It is damaged, or gone.
+    """
+    return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
 
 
 @dataclass(frozen=True)
@@ -155,12 +181,12 @@ class Cache:
     def table(self, name: str, content: str, columns: list[str]) -> pd.DataFrame | None:
         """Returns these columns of the table `store_table` kept for this content, or None."""
         file = f"{name}-{digest(content)}.parquet"
-        return self.load(file, lambda path: pd.read_parquet(path, columns=columns))
+        return self.load(file, lambda path: read_table(path, columns))
 
     def store_table(self, name: str, content: str, table: pd.DataFrame) -> None:
         """Keeps a table, without its index; `content` names what it is about."""
         file = f"{name}-{digest(content)}.parquet"
-        self.store(file, lambda path: table.to_parquet(path, index=False))
+        self.store(file, lambda path: write_table(path, table, index=False))
 
 
 def mark_used(path: Path) -> None:

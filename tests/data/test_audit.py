@@ -19,6 +19,7 @@ from trashnet.data.scan import scan
 from trashnet.data.synthetic import draw_sample
 from trashnet.environment import Environment
 from trashnet.errors import DataError
+from trashnet.training import embedding
 from trashnet.training.embedding import embed_and_audit
 
 
@@ -123,6 +124,25 @@ def test_a_photo_that_cannot_be_read_is_passed_over_and_the_rest_audited(
     photos = open_folder(photos.root, "mine", "folder")
     found = embed_and_audit(photos, scan(photos, env.cache), env.cache)[1]
     assert sorted(found.facts.file) == ["glass/glass0.jpg", "glass/glass1.jpg", "metal/metal0.jpg"]
+
+
+def test_an_interrupted_audit_keeps_what_it_embedded(
+    embedded_samples: Callable[..., Photos], env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = embedded_samples(glass=range(3), metal=range(3, 6))
+    monkeypatch.setattr(embedding, "_BATCH", 2)
+    monkeypatch.setattr(embedding, "_STEP", 1)
+    scanned = scan(photos, env.cache)
+
+    def killed(done: int, total: int, what: str) -> None:
+        if (done, total, what) == (4, 6, "Comparing photos"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_and_audit(photos, scanned, env.cache, killed)
+    told = []
+    embed_and_audit(photos, scanned, env.cache, lambda *progress: told.append(progress))
+    assert (2, 2, "Comparing photos") in told
 
 
 def test_embeddings_are_computed_once_per_content(

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,10 +22,10 @@ from trashnet.data import download as download_module
 from trashnet.data import scan as scan_module
 from trashnet.data.dataset import Photos, find_photos, open_folder, trashnet_facts
 from trashnet.data.download import fetch_trashnet
-from trashnet.data.scan import scan
+from trashnet.data.scan import is_scanned, scan
 from trashnet.environment import Environment
 from trashnet.errors import DataError
-from trashnet.files import write_json
+from trashnet.files import DAY, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 TRASHNET = {
@@ -305,6 +306,11 @@ def test_what_a_killed_extraction_leaves_is_not_used_and_swept_up(
     (left_over,) = [p for p in env.photos.iterdir() if p.name.startswith(".partial")]
     assert len(list(left_over.rglob("*.png"))) == 9
     assert len(find_photos(with_data(env, bundle)).files) == 24
+    assert left_over.exists()  # another machine may be at work in it
+    shutil.rmtree(next(p for p in env.photos.iterdir() if re.fullmatch(r"photos-\w+", p.name)))
+    two_days_ago = time.time() - 2 * DAY
+    os.utime(left_over, (two_days_ago, two_days_ago))
+    assert len(find_photos(with_data(env, bundle)).files) == 24
     assert not left_over.exists()
 
 
@@ -558,6 +564,38 @@ def test_a_torn_scan_is_made_again(
     readings = count_readings(monkeypatch)
     pd.testing.assert_frame_equal(scan(opened(folder), env.cache), first)
     assert len(readings) == 24
+
+
+def test_a_photo_put_in_anothers_place_is_read_again(env: Environment, folder: Path) -> None:
+    """Even where neither its size nor its time tells it from the other."""
+    path = folder / "can" / "can3.png"
+    before, about = scan(opened(folder), env.cache).set_index("file"), path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    after = scan(opened(folder), env.cache).set_index("file")
+    assert after.index[after.sha256 != before.sha256].tolist() == ["can/can3.png"]
+
+
+def test_an_interrupted_scan_goes_on_from_where_it_was(
+    env: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings, told = count_readings(monkeypatch), []
+    monkeypatch.setattr(scan_module, "_STEP", 5)
+
+    def click(done: int, total: int, what: str) -> None:
+        told.append((done, total))
+        if done == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(opened(folder), env.cache, click)
+    assert told == [(5, 24), (10, 24)] and len(readings) == 10
+    assert not is_scanned(opened(folder), env.cache)
+    table = scan(opened(folder), env.cache, lambda *done: told.append(done[:2]))
+    assert len(readings) == 24 and told[2:] == [(5, 14), (10, 14), (14, 14)]
+    assert table.sha256.notna().all() and is_scanned(opened(folder), env.cache)
 
 
 def test_photos_that_cannot_be_read_are_named_and_left_out(env: Environment, folder: Path) -> None:

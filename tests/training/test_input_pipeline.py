@@ -76,10 +76,12 @@ def test_another_size_is_another_cache(photos: Photos, cache: Path) -> None:
 def test_an_interrupted_decoding_leaves_nothing_behind(
     photos: Photos, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(path: Path, size: int) -> np.ndarray:
-        if path.name == "glass5.jpg":
+    fifth = (photos.root / photos.files[4]).read_bytes()
+
+    def interrupted(content: bytes, size: int) -> np.ndarray:
+        if content == fifth:
             raise KeyboardInterrupt
-        return load_photo(path, size)
+        return load_photo(content, size)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(input_pipeline, "load_photo", interrupted)
@@ -96,6 +98,26 @@ def test_a_torn_cache_is_made_again(photos: Photos, cache: Path, left: int) -> N
     (name,) = pixel_files(cache)
     os.truncate(cache / name, left)
     np.testing.assert_array_equal(decoded(photos, cache), whole)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5, 0.99])
+def test_a_cache_that_lost_some_of_its_bytes_is_made_again(
+    photos: Photos, cache: Path, start: float
+) -> None:
+    whole = np.array(decoded(photos, cache))
+    (name,) = pixel_files(cache)
+    content = (cache / name).read_bytes()
+    at = 128 + int(start * whole.size)  # behind the header
+    (cache / name).write_bytes(content[:at] + bytes(50) + content[at + 50 :])
+    np.testing.assert_array_equal(decoded(photos, cache), whole)
+
+
+def test_a_photo_in_anothers_place_is_not_trained_on(photos: Photos, cache: Path) -> None:
+    index = scan(photos, cache)
+    shutil.copy(photos.root / "paper/paper2.jpg", photos.root / "paper/paper3.jpg")
+    with pytest.raises(DataError, match="changed since they were listed: paper3.jpg is another"):
+        decode_photos(photos, index, SIZE, cache)
+    assert pixel_files(cache) == []
 
 
 def test_a_changed_photo_is_decoded_again(photos: Photos, cache: Path) -> None:
@@ -142,10 +164,10 @@ def test_decoded_photos_that_are_long_unused_go_when_others_are_made(
     photos: Photos, cache: Path
 ) -> None:
     decoded_before(cache, "pixels-224-0123456789ab.npy", days_ago=31)
-    decoded_before(cache, ".pixels-224-0123456789ab-x.npy", days_ago=0.1)  # killed
+    decoded_before(cache, ".pixels-224-0123456789ab-x.npy", days_ago=1.1)  # killed
     kept = {
         decoded_before(cache, "pixels-160-0123456789ab.npy", days_ago=29),
-        decoded_before(cache, ".pixels-160-0123456789ab-x.npy", days_ago=0.01),  # perhaps at work
+        decoded_before(cache, ".pixels-160-0123456789ab-x.npy", days_ago=0.9),  # perhaps at work
         decoded_before(cache, "pixels-by-class-0123456789ab.npz", days_ago=31),  # no photos
     }
     decoded(photos, cache)

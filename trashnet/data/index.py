@@ -132,7 +132,11 @@ def deal(
 
     It is `make_index` less its last step, which alone changes when somebody decides something.
     """
-    index = scanned[scanned.error.isna()].drop(columns=["error", "mtime"]).reset_index(drop=True)
+    index = (
+        scanned[scanned.error.isna()]
+        .drop(columns=["error", "mtime", "ctime"])
+        .reset_index(drop=True)
+    )
     if groups is not None:
         index["group"] = groups.reindex(index.file).to_numpy(np.int64)
     else:

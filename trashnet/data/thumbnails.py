@@ -7,6 +7,9 @@ from pathlib import Path
 from trashnet.data.image_io import thumbnail
 from trashnet.files import Cache, digest
 
+_END = b"\xff\xd9"
+"""Of every whole JPEG file."""
+
 
 def stored_thumbnail(path: Path, size: int, folder: Path) -> bytes:
     """Returns `trashnet.data.image_io.thumbnail`, from the folder if it was made before.
@@ -21,7 +24,8 @@ def stored_thumbnail(path: Path, size: int, folder: Path) -> bytes:
         PhotoError: It cannot be read.
     """
     cache, file = Cache(folder), _file(path, size)
-    if content := cache.load(file, Path.read_bytes):
+    content = cache.load(file, Path.read_bytes)
+    if content and content.endswith(_END):
         return content
     content = thumbnail(path, size)
     with contextlib.suppress(OSError):
@@ -31,5 +35,6 @@ def stored_thumbnail(path: Path, size: int, folder: Path) -> bytes:
 
 def _file(path: Path, size: int) -> str:
     """Hundreds of folders, because a single one with 40,000 files is slow to work with."""
-    name = digest(f"{path} {os.stat(path).st_mtime_ns} {size}")
+    about = os.stat(path)
+    name = digest(f"{path} {about.st_size} {about.st_mtime_ns} {about.st_ctime_ns} {size}")
     return f"{name[:2]}/{name[2:]}.jpg"

@@ -1,5 +1,6 @@
 """Embeddings of photos by the frozen ImageNet backbone."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from trashnet.data.audit import Audit, audit, contents
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import load_photo
-from trashnet.files import Cache
+from trashnet.data.scan import read_known
+from trashnet.files import Cache, read_table, write_table
 from trashnet.progress import Progress, silent
 
 _FILE = "embeddings-efficientnet-lite0.parquet"
@@ -18,6 +20,9 @@ _FILE = "embeddings-efficientnet-lite0.parquet"
 _IMAGE_SIZE = 224
 
 _BATCH = 32
+
+_STEP = 32
+"""Batches between two times that embeddings are stored."""
 
 
 def embed(
@@ -32,15 +37,17 @@ def embed(
         on_progress: Told of the photos done.
     """
     cache = Cache(cache_folder)
-    known = cache.load(_FILE, lambda path: pd.read_parquet(path, columns=["embedding"]))
+    known = cache.load(_FILE, lambda path: read_table(path, ["embedding"]))
     if known is None:
         known = pd.DataFrame({"embedding": []})
     todo = rows[~rows.sha256.isin(known.index)]
-    if len(todo):
-        fresh = np.concatenate(list(_run_backbone(photos, todo.file, on_progress)))
-        new = pd.DataFrame({"embedding": list(fresh.astype(np.float16))}, index=todo.sha256)
-        known = pd.concat([known, new])
-        cache.store(_FILE, known.to_parquet)
+    fresh: list[NDArray[np.float16]] = []
+    for number, batch in enumerate(_run_backbone(photos, todo, on_progress), start=1):
+        fresh += list(batch.astype(np.float16))
+        if number % _STEP == 0 or len(fresh) == len(todo):  # an interruption loses no more
+            new = pd.DataFrame({"embedding": fresh}, index=todo.sha256[: len(fresh)])
+            known = pd.concat([known[~known.index.isin(new.index)], new])
+            cache.store(_FILE, functools.partial(write_table, table=known))
     table = np.stack(known.embedding.reindex(rows.sha256).to_numpy()).astype(np.float32)
     return table / np.linalg.norm(table, axis=1, keepdims=True)
 
@@ -61,13 +68,17 @@ def embed_and_audit(
 
 
 def _run_backbone(
-    photos: Photos, files: pd.Series, on_progress: Progress
+    photos: Photos, rows: pd.DataFrame, on_progress: Progress
 ) -> Iterator[NDArray[np.float32]]:
+    if rows.empty:
+        return
     # Imported here: TensorFlow takes seconds, which embeddings that are kept need not wait for.
     from trashnet.training.efficientnet_lite import efficientnet_lite0_embedder
 
     model = efficientnet_lite0_embedder(_IMAGE_SIZE)
-    for start in range(0, len(files), _BATCH):
-        batch = [load_photo(photos.root / f, _IMAGE_SIZE) for f in files[start : start + _BATCH]]
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
+        contents = (read_known(photos.root / r.file, r.sha256) for r in part.itertuples())
+        batch = [load_photo(content, _IMAGE_SIZE) for content in contents]
         yield model.predict_on_batch(np.stack(batch).astype(np.float32))
-        on_progress(min(start + _BATCH, len(files)), len(files), "Comparing photos")
+        on_progress(min(start + _BATCH, len(rows)), len(rows), "Comparing photos")

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
@@ -17,13 +18,14 @@ from PIL import __version__ as pillow_version
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import load_photo
+from trashnet.data.scan import read_known
 from trashnet.errors import DataError, PhotoError
-from trashnet.files import DAY, HOUR, Cache, digest, mark_used, unused
+from trashnet.files import DAY, Cache, digest, mark_used, unused
 from trashnet.progress import Progress, parallel, silent
 from trashnet.training.augmentation import augment, mix
 
-_READING = 1
-"""Counted up when `load_photo` changes what it returns, so that older caches are left alone."""
+_READING = 2
+"""Counted up when `load_photo` or this file's form changes, so that older caches are left alone."""
 
 _MOST = 2_000_000_000
 """Bytes of decoded photos that are kept; TrashNet's are 380 million at 224 pixels."""
@@ -56,10 +58,13 @@ def decode_photos(
             _reserve(partial)
 
             def decode(i: int) -> None:
-                pixels[i] = load_photo(photos.root / index.file[i], image_size)
+                content = read_known(photos.root / index.file[i], index.sha256[i])
+                pixels[i] = load_photo(content, image_size)
 
             parallel(decode, range(len(index)), on_progress, "Decoding photos")
             pixels.flush()
+            with open(partial, "ab") as file:
+                file.write(_checksum(pixels))
 
         try:
             cache.store(file, write)
@@ -76,7 +81,21 @@ def decode_photos(
 
 
 def _map(path: Path) -> NDArray[np.uint8]:
-    return np.load(path, mmap_mode="r")  # refused when shorter than its header says
+    pixels: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    with open(path, "rb") as file:  # behind the array, where NumPy reads nothing
+        file.seek(-_CHECKSUM, os.SEEK_END)
+        if file.read() != _checksum(pixels):
+            raise ValueError(f"{path.name} is damaged.")
+    return pixels
+
+
+_CHECKSUM = 4
+"""Bytes of `_checksum`."""
+
+
+def _checksum(pixels: NDArray[np.uint8]) -> bytes:
+    """Costs a tenth of a second for TrashNet's photos, which are read into memory by it."""
+    return zlib.crc32(pixels.data).to_bytes(_CHECKSUM, "big")
 
 
 def _make_room(folder: Path, size: int) -> None:
@@ -85,7 +104,7 @@ def _make_room(folder: Path, size: int) -> None:
     A training that reads a removed file goes on: the system keeps it until it is closed. That does
     not hold for another machine, on a disk that both share, so what was opened within a day stays.
     """
-    killed = unused(folder.glob(".pixels-*"), 0, spared=HOUR)
+    killed = unused(folder.glob(".pixels-*"), 0, spared=DAY)
     decoded = unused(folder.glob("pixels-*.npy"), _MOST - size, lambda p: p.stat().st_size, DAY)
     for path in [*killed, *decoded]:
         with contextlib.suppress(OSError):  # Windows keeps what is open
