@@ -6,8 +6,8 @@ RUN useradd --create-home --uid 1000 user && install -d -o user -g user /data
 
 # What only changes when a dependency does comes first, so that a new commit builds in seconds.
 WORKDIR /app
-COPY requirements.txt ./
-RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+COPY requirements.lock ./
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 
 # Owned by root and never written: the app runs as another user.
 COPY . ./

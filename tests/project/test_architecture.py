@@ -9,7 +9,9 @@ import yaml
 from tests.conftest import ROOT
 
 DOCUMENTS = ("docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md")
-RUN_FILES = r"[a-z_]+\.(json|jsonl|parquet|log|keras|tflite|npz)|checkpoint/|folds/"
+RUN_FILES = (
+    r"TRASHNET_HOME/.*|[a-z_-]+\.(json|jsonl|parquet|log|keras|tflite|npz)|checkpoint/|folds/"
+)
 
 
 def named_paths(document: str) -> set[str]:

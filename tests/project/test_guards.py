@@ -35,6 +35,7 @@ ANYBODY = {
     "find_photos": "opens what is there; a zip is extracted once, to the owner's own cache",
     "scan": "keeps what it measured of the owner's photos",
     "pixel_statistics": "the same",
+    "review_of": "carries the owner's decisions over to photos that were renamed, by their content",
     "stored_thumbnail": "keeps a small copy of a photo in the owner's own cache",
     "ship": "copies what is published to a temporary folder, of which a visitor gets a zip",
     "zip_run": "packs a temporary file, which is gone when the download is made",

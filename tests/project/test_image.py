@@ -113,7 +113,7 @@ def test_it_runs_as_another_user_and_leaves_its_folder_alone(running: Running) -
 @pytest.mark.slow
 def test_the_image_holds_what_the_app_needs_and_no_more(running: Running) -> None:
     top = {path.name for path in running.image.workdir.iterdir()} - {"__pycache__"}
-    assert top == {".streamlit", "LICENSE", "app.py", "pages", "requirements.txt", "trashnet"}
+    assert top == {".streamlit", "LICENSE", "app.py", "pages", "requirements.lock", "trashnet"}
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_the_dockerfile_caches_the_packages_and_gives_root_away() -> None:
     names = [name for name, _ in order]
     copies = [i for i, (name, _) in enumerate(order) if name == "COPY"]
     install = next(i for i, (_, argument) in enumerate(order) if argument.startswith("pip "))
-    assert order[copies[0]][1].startswith("requirements.txt") and copies[0] < install < copies[1]
+    assert order[copies[0]][1].startswith("requirements.lock") and copies[0] < install < copies[1]
     assert dict(order)["USER"] == str(USER) and names.index("USER") < names.index("CMD")
     assert dict(order)["EXPOSE"] == str(PORT) and f"--server.port={PORT}" in dict(order)["CMD"]
     assert "HEALTHCHECK" in names

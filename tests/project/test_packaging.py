@@ -9,6 +9,8 @@ import zipfile
 from importlib.metadata import version
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 
@@ -55,6 +57,18 @@ def requirements() -> list[str]:
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     core = [line for line in lines if not line.startswith("#")]
     return [*core, *(line for extra in EXTRAS.values() for line in extra)]
+
+
+def test_the_image_gets_every_requirement_in_a_version_that_is_allowed() -> None:
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    block = r"^([\w.-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}.*\n)+)"
+    blocks = re.findall(block, lock, re.M)
+    locked = {canonicalize_name(name): version for name, version, _ in blocks}
+    assert len(blocks) == len(re.findall(r"^[\w.-]+==", lock, re.M)) == len(locked) > 50
+    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            wanted = Requirement(line)
+            assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)]), line
 
 
 def test_the_tests_get_every_extra() -> None:

@@ -18,7 +18,7 @@ FILES = (
     "Dockerfile",
     "LICENSE",
     "app.py",
-    "requirements.txt",
+    "requirements.lock",
 )
 
 FOLDERS = ("pages", "trashnet")

@@ -9,7 +9,6 @@ from trashnet.charts import class_balance
 from trashnet.data.dataset import Photos
 from trashnet.data.index import class_weights
 from trashnet.data.splits import EXCLUDED, SPLITS
-from trashnet.evaluation.report_tables import disarmed
 
 COUNTS, SHARES = "photos", "share of the split"
 
@@ -46,10 +45,8 @@ def render(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> None:
     render_unreadable(scanned)
     if photos.left_out:
         with st.expander(f"{len(photos.left_out)} other files and folders are left out"):
-            st.dataframe(
-                [{"file": disarmed(name), "why": why} for name, why in photos.left_out.items()],
-                hide_index=True,
-            )
+            table = pd.DataFrame(photos.left_out.items(), columns=["file", "why"])
+            data_table(table, hide_index=True)
 
 
 def render_unreadable(scanned: pd.DataFrame) -> None:
