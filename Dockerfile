@@ -11,7 +11,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r r
 
 # Owned by root and never written: the app runs as another user.
 COPY . ./
-RUN python -m compileall -q app.py pages trashnet
+RUN python -m compileall -q app.py home.py pages trashnet
 
 # A temporary folder, unless TRASHNET_HOME names a mounted one.
 ENV HOME=/home/user \

@@ -13,7 +13,7 @@ from trashnet.environment import environment
 from trashnet.errors import TrashnetError
 
 PAGES = (
-    ("app.py", "Home", ":material/home:"),
+    ("home.py", "Home", ":material/home:"),
     ("pages/1_Dataset.py", "Dataset", ":material/photo_library:"),
     ("pages/2_Training.py", "Training", ":material/model_training:"),
     ("pages/3_Evaluation.py", "Evaluation", ":material/monitoring:"),

@@ -5,12 +5,14 @@ import re
 import zipfile
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, expect
 
+from pages.shared.upload_bound import MOST
 from tests.browser.browsing import (
     PHONE,
     TRAINING_SECONDS,
@@ -123,3 +125,26 @@ def test_a_long_batch_can_be_stopped_and_goes_on(
         answered = visit.main.get_by_text(f"{count} photos answered")
         expect(answered).to_be_visible(timeout=1000 * TRAINING_SECONDS)
         visit.check()
+
+
+def test_a_visit_holds_no_more_uploads_than_the_bound(looking: Looking, tmp_path: Path) -> None:
+    """Streamlit keeps what is sent to a visit's address; what its pages remove counts no longer."""
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (64, 48), "#86a86b").save(photo)
+    with looking() as visit:
+        visit.open("Classify")
+        with visit.page.expect_request(lambda request: "upload_file" in request.url) as sent:
+            upload(visit, photo)
+        address, sent_with = sent.value.url.rsplit("/", 1)[0], sent.value.all_headers()
+        names = [name for name in sent_with if name.startswith("x-") or name == "cookie"]
+        with httpx.Client(headers={name: sent_with[name] for name in names}) as program:
+
+            def put(name: str) -> int:
+                files = {"file": ("x.jpg", bytes(25_000_000), "image/jpeg")}
+                return program.put(f"{address}/{name}", files=files, timeout=60).status_code
+
+            taken = next(n for n in range(40) if put(str(n)) == 413)
+            assert 700_000_000 < taken * 25_000_000 <= MOST
+            for name in ("0", "1"):
+                program.delete(f"{address}/{name}")
+            assert put("another") == 204

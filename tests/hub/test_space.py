@@ -28,7 +28,13 @@ def test_a_dry_run_lists_small_files_and_asks_nobody(tmp_path: Path) -> None:
     for name, size in sizes.items():
         if name != "README.md":
             assert (ROOT / name).stat().st_size == size
-    needed = {"app.py", "Dockerfile", "requirements.lock", "trashnet/released/model.tflite"}
+    needed = {
+        "app.py",
+        "home.py",
+        "Dockerfile",
+        "requirements.lock",
+        "trashnet/released/model.tflite",
+    }
     needed |= {"trashnet/hub/templates/model_card.md.j2"}
     assert needed | {"pages/4_Classify.py", ".streamlit/config.toml"} <= set(sizes)
     assert not [n for n in sizes if n.startswith(("tests", "docs", ".git/")) or "pycache" in n]

@@ -533,7 +533,7 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 root, photo, *pages = sys.argv[1:]
-page = AppTest.from_file(Path(root, "app.py"), default_timeout=60).run()
+page = AppTest.from_file(Path(root, "home.py"), default_timeout=60).run()
 for name in pages:
     page.switch_page(name).run()
     assert not page.exception, [e.value for e in page.exception]
@@ -547,7 +547,7 @@ print(json.dumps({"answers": answers, "heavy": [m for m in heavy if m in sys.mod
 @pytest.mark.slow
 def test_the_apps_process_stays_free_of_tensorflow(trained: Run, samples: Photos) -> None:
     photo = samples.root / samples.files[0]
-    *children, classify = [path for path in PAGES.values() if path != "app.py"]
+    *children, classify = [path for path in PAGES.values() if path != "home.py"]
     done = subprocess.run(
         [sys.executable, "-c", VISIT, str(ROOT), str(photo), *children, classify],
         cwd=ROOT,

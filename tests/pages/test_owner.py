@@ -445,7 +445,7 @@ def test_clearing_the_caches_does_not_reset_the_wait(guarded: Clock) -> None:
 
 
 def test_a_password_in_the_address_opens_nothing(guarded: Clock) -> None:
-    page = AppTest.from_file(str(Path(__file__).parents[2] / "app.py"), default_timeout=60)
+    page = AppTest.from_file(str(Path(__file__).parents[2] / "home.py"), default_timeout=60)
     page.query_params["owner_given"] = PASSWORD
     page.query_params["owner_pass"] = "1"
     assert "visitor" in words(run(page))

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
-    "Home": "app.py",
+    "Home": "home.py",
     "Dataset": "pages/1_Dataset.py",
     "Training": "pages/2_Training.py",
     "Evaluation": "pages/3_Evaluation.py",
@@ -25,7 +25,7 @@ both_ways = pytest.mark.parametrize("way", WAYS)
 
 def open_page(name: str, way: str = "from home") -> AppTest:
     """Opens a page, through the app or as a script of its own; it must not fail."""
-    start = PAGES[name] if way == "alone" else "app.py"
+    start = PAGES[name] if way == "alone" else "home.py"
     page = run(AppTest.from_file(ROOT / start, default_timeout=60))
     if way == "from home" and name != "Home":
         run(page.switch_page(PAGES[name]))
@@ -34,7 +34,7 @@ def open_page(name: str, way: str = "from home") -> AppTest:
 
 def every_page() -> Iterator[tuple[str, AppTest]]:
     """Opens the pages one after the other in one visit."""
-    visit = run(AppTest.from_file(ROOT / "app.py", default_timeout=60))
+    visit = run(AppTest.from_file(ROOT / "home.py", default_timeout=60))
     yield "Home", visit
     for name, path in PAGES.items():
         if name != "Home":

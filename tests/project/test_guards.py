@@ -17,7 +17,7 @@ PACKAGE = sorted(
     for path in (ROOT / "trashnet").rglob("*.py")
     if path.stem != "__main__" and path.parent.name != "cli"
 )
-PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
+PAGES = [ROOT / "home.py", *sorted((ROOT / "pages").rglob("*.py"))]
 
 GUARD = "owner_only"
 

@@ -113,7 +113,15 @@ def test_it_runs_as_another_user_and_leaves_its_folder_alone(running: Running) -
 @pytest.mark.slow
 def test_the_image_holds_what_the_app_needs_and_no_more(running: Running) -> None:
     top = {path.name for path in running.image.workdir.iterdir()} - {"__pycache__"}
-    assert top == {".streamlit", "LICENSE", "app.py", "pages", "requirements.lock", "trashnet"}
+    assert top == {
+        ".streamlit",
+        "LICENSE",
+        "app.py",
+        "home.py",
+        "pages",
+        "requirements.lock",
+        "trashnet",
+    }
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from trashnet.cli.main import main
 
 PACKAGE = sorted((ROOT / "trashnet").rglob("*.py"))
-PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
+PAGES = [ROOT / "app.py", ROOT / "home.py", *sorted((ROOT / "pages").rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_FOR_PAGES = {"trashnet.training", "trashnet.distributed", "trashnet.cli"}

@@ -18,6 +18,7 @@ FILES = (
     "Dockerfile",
     "LICENSE",
     "app.py",
+    "home.py",
     "requirements.lock",
 )
 
