@@ -43,6 +43,7 @@ def table(labels: Sequence[str], **columns: Sequence[object]) -> pd.DataFrame:
         "height": [8] * n,
         "bytes": [100] * n,
         "mtime": [0] * n,
+        "ctime": [0] * n,
         "sha256": [f"{i:064x}" for i in range(n)],
         "error": [None] * n,
         "brightness": np.linspace(0.4, 0.6, n),

@@ -16,6 +16,7 @@ from trashnet.cli.main import main
 from trashnet.data.dataset import Photos
 from trashnet.evaluation import robustness
 from trashnet.runs.run import Run
+from trashnet.runs.store import RELEASED
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def used_home(
         shutil.copytree(training.run.path, home / "runs" / name)
     shutil.copytree(training.env.cache, home / "cache")
     assert main(["review", "bolts/bolts03.jpg", "--exclude"]) == 0
-    assert main(["robustness", "used"]) == 0
+    shutil.copy(RELEASED / "robustness.json", home / "runs" / "used")
     for name in PAGES:
         open_page(name, "alone")
     return home
