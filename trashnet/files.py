@@ -148,7 +148,8 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     Raises:
         OSError: It is damaged, or gone.
     """
-    return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+    with path.open("rb") as file:  # a path is opened twice, and may be another file by then
+        return pd.read_parquet(file, columns=columns, page_checksum_verification=True)
 
 
 @dataclass(frozen=True)
