@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measuring import Row, by_turns, fresh_process, row
+from benchmarks.photos import paths_of
 from trashnet.data.image_io import load_photo
-from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
 from trashnet.inference.batch import classify_each
 from trashnet.inference.classifier import Classifier
 from trashnet.inference.litert import LiteModel
@@ -51,12 +51,7 @@ def measure(quick: bool) -> list[Row]:
     lite, rows = LiteModel(run.path / "model.tflite"), []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = []
-        for number in range(48 if quick else 192):
-            path = folder / f"{number}.jpg"
-            label = SAMPLE_CLASSES[number % len(SAMPLE_CLASSES)]
-            draw_sample(label, number).save(path, quality=90)
-            paths.append(path)
+        paths = paths_of(48 if quick else 192)
 
         pixels = load_photo(paths[0], config.image_size)
         batch = pixels[None].astype(np.float32)
@@ -149,7 +144,7 @@ def measure(quick: bool) -> list[Row]:
 
 def _phone_photo() -> bytes:
     """A JPEG of 4000 × 3000 pixels with grain, as a phone takes it."""
-    photo = np.asarray(draw_sample("glass", 1).resize((4000, 3000)), np.int16)
+    photo = np.asarray(Image.open(paths_of(1)[0]).resize((4000, 3000)), np.int16)
     grain = np.random.default_rng(0).normal(0, 6, photo.shape).astype(np.int16)
     file = io.BytesIO()
     Image.fromarray(np.clip(photo + grain, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)

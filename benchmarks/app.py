@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from benchmarks.measuring import Row, fresh_process, row
 from benchmarks.serving import SECONDS, chromium, memory_of, serving, settled
-from trashnet.data.dataset import find_photos, has_photos, use_samples
+from trashnet.data.dataset import find_photos
 from trashnet.environment import environment
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED
@@ -50,7 +50,7 @@ def measure(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
         folder = Path(name)
         (folder / "home").mkdir()
-        data, what = _data(folder / "home")
+        data, what = _data()
         starts = [
             (_start(browser, folder / "home", data), _start_usual(browser, folder))
             for _ in range(2 if quick else 4)  # the first reads the files from the disk
@@ -65,7 +65,7 @@ def measure(quick: bool) -> list[Row]:
         with serving(folder / "home", data) as (port, process):
             with _tab(browser) as page:
                 switched, loaded = _switch(page, f"http://127.0.0.1:{port}", rounds)
-                clicked, opened = _click(page, f"http://127.0.0.1:{port}", rounds, bool(data))
+                clicked, opened = _click(page, f"http://127.0.0.1:{port}", rounds)
             memory = memory_of(process)
             if any(
                 "tensorflow" in Path(m.path).name for m in psutil.Process(process).memory_maps()
@@ -73,20 +73,15 @@ def measure(quick: bool) -> list[Row]:
                 raise RuntimeError("the app's process loaded TensorFlow")
     title = f"Switch to another page, {what}"
     rows.append(row(title, 1000 * switched, 1000 * loaded, "ms", "loading the page by its address"))
-    behind = "its photos" if data else "their list, as the photos are not here"
-    title = f"Click on the confusion matrix to {behind}"
+    title = "Click on the confusion matrix to its photos"
     rows.append(row(title, 1000 * clicked, 1000 * opened, "ms", "loading the page by its address"))
     rows.append(row("Memory of the app after all pages", memory, LIMIT, "MB", "the limit", 1))
     return rows
 
 
-def _data(home: Path) -> tuple[Path | None, str]:
-    """The real photos, else drawn ones in the home, and what to call them."""
-    env = environment()
-    photos = find_photos(env) if has_photos(env) else None
-    if photos is None or photos.is_sample:
-        drawn = use_samples(type(env)(home=home))
-        return None, f"{len(drawn.files):,} drawn pictures"
+def _data() -> tuple[Path, str]:
+    """The photos in use, and what to call them."""
+    photos = find_photos(environment())
     return photos.root, f"{len(photos.files):,} photos of {photos.name}"
 
 
@@ -147,7 +142,7 @@ def _switch(page: Page, url: str, rounds: int) -> tuple[float, float]:
     return switched, loaded
 
 
-def _click(page: Page, url: str, rounds: int, has_photos: bool) -> tuple[float, float]:
+def _click(page: Page, url: str, rounds: int) -> tuple[float, float]:
     """Median seconds from a click on a cell to the photos behind it, and by the page's address.
 
     Each cell is asked for one way only, so that none finds what the other has made.
@@ -167,8 +162,7 @@ def _click(page: Page, url: str, rounds: int, has_photos: bool) -> tuple[float, 
 
         def shown() -> None:
             sentence.wait_for()  # noqa: B023
-            if has_photos:
-                page.get_by_test_id("stMain").locator("img").first.wait_for()
+            page.get_by_test_id("stMain").locator("img").first.wait_for()
 
         def load() -> None:
             chosen = f"evaluation_true={names[0]}&evaluation_predicted={names[1]}"  # noqa: B023

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import ROOT, Row, row
+from benchmarks.photos import paths_of
 from benchmarks.serving import chromium, serving, settled
-from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
-from trashnet.progress import parallel, silent
 
 TIMES = (1, 4, 16)
 
 FLAT = 0.8
 """A photo among 16 times as many may take a quarter more: disks and caches have steps."""
 
-_DRAWN = 60
+_DIFFERENT = 60
 _SIZE = 96
 """Pixels to decode to; 40,000 photos of 224 pixels would fill 6 GB of disk for the same result."""
 
@@ -114,23 +113,13 @@ def _flat(what: str, each: dict[int, float], base: int, unit: str) -> list[Row]:
 
 def _write(root: Path, count: int) -> None:
     """Fills class folders with pictures that differ as files; only some differ as pictures."""
-    from io import BytesIO
-
-    drawn: dict[tuple[str, int], bytes] = {}
-
-    def draw(i: int) -> None:
-        label, seed = SAMPLE_CLASSES[i % 6], i // 6
-        file = BytesIO()
-        draw_sample(label, seed).save(file, "JPEG", quality=90)
-        drawn[label, seed] = file.getvalue()
-
-    parallel(draw, range(_DRAWN), silent, "Drawing")
-    for label in SAMPLE_CLASSES:
+    few = paths_of(_DIFFERENT)
+    for label in {path.parent.name for path in few}:
         (root / label).mkdir(parents=True)
+    contents = [path.read_bytes() for path in few]
     for i in range(count):
-        label = SAMPLE_CLASSES[i % 6]
-        content = drawn[label, i // 6 % (_DRAWN // 6)]
-        # What follows a JPEG's end is not read, but makes it another file.
+        label, content = few[i % _DIFFERENT].parent.name, contents[i % _DIFFERENT]
+        # What follows a picture's end is not read, but makes it another file.
         (root / label / f"{label}{i:06}.jpg").write_bytes(content + i.to_bytes(4))
 
 

@@ -1,6 +1,5 @@
 """People at once: visitors who send photos to the real server over its web socket."""
 
-import io
 import statistics
 import threading
 import time
@@ -14,8 +13,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
 from benchmarks.measuring import Row, row
+from benchmarks.photos import paths_of
 from benchmarks.serving import SECONDS, memory_of, serving
-from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
 
 
 class Visitor:
@@ -106,11 +105,7 @@ class Visitor:
 
 def measure(quick: bool) -> list[Row]:
     """Returns the rows about one visitor and twenty; the alternative is one after the other."""
-    photos = []
-    for label in SAMPLE_CLASSES:
-        file = io.BytesIO()
-        draw_sample(label, 1).save(file, "JPEG", quality=90)
-        photos.append(file.getvalue())
+    photos = [path.read_bytes() for path in paths_of(6)]
     each = 2 if quick else 6
     with serving() as (port, process):
         alone = _times(port, 1, each * len(photos), photos)

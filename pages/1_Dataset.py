@@ -8,6 +8,7 @@ from pages.sections.dataset import (
     photo_audit,
     photo_browser,
     photo_map,
+    photo_source,
     pixel_statistics,
     publish,
     splits,
@@ -16,9 +17,9 @@ from pages.sections.dataset.audit_job import audit_of, offer_audit
 from pages.shared.markdown import plain
 from pages.shared.page import page_header
 from pages.shared.photo_dialog import asked_photo, show_photo
-from pages.shared.photos import groups_of, index_of, require_photos, scan_of, splits_of
+from pages.shared.photos import groups_of, index_of, require_photos, scan_of, source_of, splits_of
 from pages.shared.progress import sentence
-from pages.shared.runs import all_predictions, run_for
+from pages.shared.runs import all_predictions, named_here, run_for
 from pages.shared.widgets import choose_one
 from trashnet.data.audit_findings import known_pairs, known_places
 from trashnet.data.index import decisions_found
@@ -27,6 +28,7 @@ from trashnet.environment import environment
 
 page_header("Dataset", "Can I trust these photos?")
 photos = require_photos()
+photo_source.render(photos)
 scanned, cache = None, environment().cache
 with sentence():
     scanned = scan_of(photos)
@@ -58,8 +60,7 @@ with sentence(":material/block:"):
 sizes = index.group.value_counts()
 
 with st.container(horizontal=True):
-    noun = "Pictures" if photos.is_sample else "Photos"
-    st.metric(noun, f"{counts.sum():,}", border=True)
+    st.metric("Photos", f"{counts.sum():,}", border=True)
     st.metric("Classes", len(photos.classes), border=True)
     st.metric(
         "Imbalance",
@@ -88,8 +89,8 @@ file = asked_photo(index.file)
 if file is not None:
     run, predictions = run_for(photos), None
     with sentence():  # the photo is shown without them, too
-        predictions = None if run is None else all_predictions(run)
-    show_photo(file, photos.root, index, run, predictions)
+        predictions = run and named_here(all_predictions(run), run, index)
+    show_photo(file, source_of(photos), index, run, predictions)
 
 
 def render_splits() -> None:

@@ -15,7 +15,7 @@ from pages.sections.evaluation import (
 from pages.shared.page import page_header
 from pages.shared.photo_dialog import asked_photo, show_photo
 from pages.shared.progress import sentence
-from pages.shared.runs import OUT_OF_FOLD, figures_of, finished_runs, view_of
+from pages.shared.runs import OUT_OF_FOLD, answering_runs, figures_of, finished_runs, view_of
 from pages.shared.widgets import (
     TILE,
     accuracy_text,
@@ -23,7 +23,7 @@ from pages.shared.widgets import (
     pick_run,
     split_name,
     warn_of_damage,
-    warn_of_samples,
+    warn_of_missing_photos,
 )
 from trashnet.errors import TrashnetError
 from trashnet.evaluation.metrics import macro_f1_classes
@@ -33,7 +33,7 @@ page_header("Evaluation", "Where does it fail, and why?")
 left, right = st.columns([3, 2], vertical_alignment="bottom")
 with left:
     warn_of_damage()
-    run = pick_run("evaluation_run", finished_runs())
+    run = pick_run("evaluation_run", answering_runs())
 evaluation = run.evaluation()
 by_split = figures_of(evaluation)
 with right:
@@ -52,7 +52,6 @@ except TrashnetError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
 figures = view.figures
-warn_of_samples(run)
 
 with st.container(horizontal=True):
     st.metric("Accuracy", f"{figures['accuracy']:.1%}", accuracy_text(figures, split), **TILE)
@@ -99,7 +98,7 @@ def render_errors() -> None:
     errors.render(view)
     file = asked_photo(view.predictions.file)
     if file is not None:
-        show_photo(file, view.root, view.index, view.run, view.predictions)
+        show_photo(file, view.photos, view.index, view.run, view.predictions)
 
 
 def render_comparison() -> None:
@@ -121,6 +120,7 @@ SECTIONS = {
     "Compare": render_comparison,
     "Own photos": lambda: own_photos.render(run),
 }
+warn_of_missing_photos(view.photos, view.predictions.file.head(20))
 tabs = st.tabs(list(SECTIONS), key="evaluation_tab", on_change="rerun", bind="query-params")
 for tab, render in zip(tabs, SECTIONS.values(), strict=True):
     if tab.open:

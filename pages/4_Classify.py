@@ -6,7 +6,7 @@ from pages.sections.classify import batch_table, photo_input
 from pages.shared.answer_card import render_photo
 from pages.shared.page import page_header
 from pages.shared.runs import answering_runs
-from pages.shared.widgets import pick_run, warn_of_damage, warn_of_samples
+from pages.shared.widgets import pick_run, warn_of_damage
 
 MOST_CARDS = 3  # more photos get a row each
 ALONE = "no other"
@@ -29,7 +29,6 @@ def main() -> None:
         disabled=not others,
         help="Another model's answers to the same photos, side by side.",
     )
-    warn_of_samples(run)
     with above:
         photos = photo_input.render(run)
         chosen = [run, others[second]] if second in others else [run]

@@ -19,11 +19,13 @@ import streamlit as st
 from filelock import FileLock
 from hypothesis import settings
 
-from trashnet.data.dataset import Photos, find_photos, open_folder, use_samples
+from tests.pictures import trashnet_photo, write_few
+from trashnet.data.dataset import Photos, find_photos, open_folder, small_trashnet
+from trashnet.data.editions import FULL
 from trashnet.data.scan import scan
-from trashnet.data.synthetic import draw_sample
 from trashnet.environment import Environment
 from trashnet.evaluation.report import evaluate
+from trashnet.files import temporary_folder
 from trashnet.runs.run import Run
 from trashnet.runs.store import list_runs
 
@@ -98,22 +100,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sample_photos(shared: Path) -> Photos:
-    """The 240 drawn sample pictures; tests must leave them as they are."""
+    """A folder of 240 photos of TrashNet; tests must leave them as they are."""
+    folder = shared / "samples"
     with FileLock(shared / "samples.lock"):
-        return use_samples(Environment(shared / "samples-home"))
+        if not folder.is_dir():
+            with temporary_folder(folder) as partial:
+                write_few(partial / "photos")
+                os.replace(partial / "photos", folder)
+    return open_folder(folder, "samples", "folder")
 
 
 @pytest.fixture(scope="session")
 def real_photos(shared: Path) -> Photos:
-    """The real photos: `TRASHNET_DATA`, or what `data --fetch` left in `TRASHNET_HOME`."""
+    """TrashNet: `TRASHNET_DATA`, what `data --fetch` left in `TRASHNET_HOME`, or the package's."""
     if _DATA:
         return find_photos(Environment(shared / "photos-home", data=Path(_DATA).resolve()))
     if _HOME and (fetched := Path(_HOME, "photos", "trashnet")).is_dir():
-        return open_folder(fetched.resolve(), "trashnet", "cache")
-    missing = "needs TrashNet: set TRASHNET_DATA to dataset-resized.zip or a folder of it"
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
+        return open_folder(fetched.resolve(), "trashnet", "cache", edition=FULL)
+    return small_trashnet(Environment(shared / "photos-home"))
 
 
 @pytest.fixture(scope="session")
@@ -192,8 +196,11 @@ def samples(
 
 
 @pytest.fixture
-def trained(samples: Photos, env: Environment, training: Training) -> Run:
-    """A finished run on the sample pictures, in this test's own home."""
+def trained(
+    samples: Photos, env: Environment, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """A finished run on the sample photos, in this test's own home; pages have no other."""
+    monkeypatch.setattr("pages.shared.runs.RELEASED", env.home / "nothing")
     shutil.copytree(training.env.runs, env.runs)
     return Run(env.runs / training.run.id)
 
@@ -222,7 +229,7 @@ def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, (name, drawn) in enumerate(kinds.items()):
         (root / name).mkdir(parents=True)
         for i in range(14):
-            picture = draw_sample(drawn, 1000 * number + i)
+            picture = trashnet_photo(drawn, 100 * number + i)
             size = ((301, 77), (90, 250), (64, 64))[i % 3]
             suffix = ("jpg", "png", "webp")[i % 3]
             picture.resize(size).save(root / name / f"{name}{i:02d}.{suffix}")

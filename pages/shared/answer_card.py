@@ -1,15 +1,14 @@
 """An answer for one photo: the class, how sure the model is, and why."""
 
-from pathlib import Path
-
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
 from pages.shared.answering import answer_of, evidence_of
 from pages.shared.markdown import bold, plain
+from pages.shared.photos import PhotoSource
 from pages.shared.progress import sentence
-from pages.shared.runs import photo_root
+from pages.shared.runs import photos_of
 from pages.shared.widgets import chart, photo_grid
 from trashnet.charts import probability_bars
 from trashnet.data.image_io import load_photo, thumbnail
@@ -53,7 +52,7 @@ def render_answer(run: Run, content: bytes, key: str) -> None:
         with right:
             render_bars(answer.prediction, run.classes, key)
             st.caption(f"{KNOWS} Answered by {run.id}.")
-        render_similar(photo_root(run), answer.similar)
+        render_similar(photos_of(run), answer.similar)
 
 
 def render_bars(prediction: Prediction, classes: tuple[str, ...], key: str) -> None:
@@ -101,12 +100,8 @@ def _render_map(
     place.image(picture, width=min(picture.shape[1], SIDE), alt=alt, output_format="JPEG")
 
 
-def render_similar(root: Path, similar: list[Similar]) -> None:
+def render_similar(source: PhotoSource, similar: list[Similar]) -> None:
     """Draws the training photos that a photo is most like, or names them."""
     st.markdown("**The training photos it is most like**")
-    if all((root / s.file).is_file() for s in similar):
-        captions = [f"{bold(s.label)}  \n{plain(s.file.split('/')[-1])}" for s in similar]
-        photo_grid(root, [s.file for s in similar], captions, width=110)
-        return
-    st.markdown(" · ".join(f"{bold(s.label)} {plain(s.file.split('/')[-1])}" for s in similar))
-    st.caption("The photos themselves are not on this machine.")
+    captions = [f"{bold(s.label)}  \n{plain(s.file.split('/')[-1])}" for s in similar]
+    photo_grid(source, [s.file for s in similar], captions, width=110)

@@ -21,3 +21,8 @@ def bold(text: str) -> str:
 def unmarked(text: str) -> str:
     """Returns what Markdown of `bold` and `plain` words says."""
     return re.sub(r"\\(.)", r"\1", text.replace("**", "").replace(_JOINER, ""))
+
+
+def data_name(name: str) -> str:
+    """Writes a data set's name for people."""
+    return "TrashNet" if name == "trashnet" else plain(name)

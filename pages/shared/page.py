@@ -1,14 +1,16 @@
 """What every page starts with: its set-up, the navigation, and the line of status."""
 
+from pathlib import Path
 from typing import Literal
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.shared.markdown import plain
+from pages.shared.markdown import data_name
 from pages.shared.owner import render_door
-from pages.shared.photos import photos_if_any
+from pages.shared.photos import photos_in_use
 from pages.shared.runs import active_run
+from trashnet.data.editions import DESCRIBED
 from trashnet.environment import environment
 from trashnet.errors import TrashnetError
 
@@ -19,6 +21,10 @@ PAGES = (
     ("pages/3_Evaluation.py", "Evaluation", ":material/monitoring:"),
     ("pages/4_Classify.py", "Classify", ":material/center_focus_strong:"),
 )
+
+
+STYLE = Path(__file__).with_name("style.css")
+"""What Streamlit's theme has no setting for."""
 
 
 def page_header(name: str, question: str) -> None:
@@ -38,6 +44,7 @@ def page_header(name: str, question: str) -> None:
     except TrashnetError as error:  # no page can do anything without a home
         st.error(str(error), icon=":material/error:")
         st.stop()
+    st.html(STYLE)
     with st.sidebar:
         st.markdown("### :material/recycling: TrashNet Explorer")
         if not is_phone():
@@ -69,27 +76,26 @@ def page_link(
     label: str,
     icon: str | None = None,
     width: Literal["stretch", "content"] = "stretch",
+    query: dict[str, str] | None = None,
 ) -> None:
     """Links to a page; draws plain text where a page runs on its own, without the app."""
     try:
-        st.page_link(path, label=label, icon=icon, width=width)
+        st.page_link(path, label=label, icon=icon, width=width, query_params=query)
     except StreamlitAPIException:
         st.markdown(f"{icon or ''} {label}")
 
 
 def _render_status() -> None:
     try:
-        photos = photos_if_any()
+        photos = photos_in_use()
     except TrashnetError as error:
         st.caption(f":material/error: {error}")
     else:
-        if photos is None:
-            st.caption(":material/photo_library: no photos on this machine yet")
-        elif photos.is_sample:
-            st.caption(f":material/draw: {len(photos.files):,} **drawn sample pictures**")
-        else:
-            count = f"{len(photos.files):,} photos"
-            st.caption(f":material/photo_library: {plain(photos.name)}, {count}")
+        count = f"{len(photos.files):,} photos"
+        st.caption(
+            f":material/photo_library: {data_name(photos.name)}, {count}",
+            help=DESCRIBED[photos.edition].capitalize() + "." if photos.edition else None,
+        )
     if environment().is_temporary:
         st.caption(
             ":material/hourglass_empty: runs are lost on restart",

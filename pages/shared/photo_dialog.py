@@ -1,17 +1,15 @@
 """One photo in full: what it is like, what a model answers and why, and what to do about it."""
 
-from pathlib import Path
-
 import pandas as pd
 import streamlit as st
 
 from pages.shared.answer_card import render_bars, render_similar
 from pages.shared.answering import answer_of, evidence_of
 from pages.shared.markdown import bold, plain
-from pages.shared.photos import photo_path
+from pages.shared.photos import PhotoSource
 from pages.shared.progress import sentence
 from pages.shared.review_buttons import open_desk, render_review
-from pages.shared.runs import OUT_OF_FOLD, photo_root
+from pages.shared.runs import OUT_OF_FOLD, photos_of
 from pages.shared.widgets import photo_grid
 from trashnet.data.image_io import QUALITIES, file_format, load_photo, thumbnail
 from trashnet.inference.explain import overlay
@@ -43,7 +41,7 @@ def close_photo() -> None:
 @st.dialog("Photo", width="large", on_dismiss=close_photo)
 def show_photo(
     file: str,
-    root: Path,
+    source: PhotoSource,
     index: pd.DataFrame | None,
     run: Run | None,
     predictions: pd.DataFrame | None,
@@ -52,7 +50,7 @@ def show_photo(
 
     Args:
         file: The photo, of the index or of the predictions.
-        root: Its folder.
+        source: Where its photos are found.
         index: Every photo of the data set or run, where they are known.
         run: Whose model answers, if one can.
         predictions: What the run answered: `file`, `predicted`, `confidence` and `split`.
@@ -61,17 +59,18 @@ def show_photo(
     label = (said if row is None else row).label  # type: ignore[union-attr]  # one knows it
     split = "" if row is None else f" · {row.split}"
     st.markdown(f"{plain(file)} · {bold(label)}{split}")
-    path = photo_path(root, file)
+    path = source.path(file)
     if path is None:
         st.info("The photo itself is not on this machine.", icon=":material/broken_image:")
         return
     with sentence(":material/broken_image:"):
         content = path.read_bytes()
-        picture, stored = thumbnail(content, LARGEST), file_format(content)
+        picture = thumbnail(content, LARGEST)
+        stored = f"{file_format(content)}, {len(content) / 1000:,.0f} kB"
         left, right = st.columns([3, 2])
         with left:
             st.image(picture, alt=f"{file}, full size")
-            if (desk := open_desk()) is not None:
+            if (desk := open_desk()) is not None and desk.holds(path):
                 suggested = None if said is None else said.predicted
                 render_review(desk, file, label, "dialog", suggested)
         if row is not None:
@@ -83,7 +82,7 @@ def show_photo(
             with sentence():  # what follows needs no model
                 _render_answer(run, file, content, label, said)
         if row is not None:
-            _render_object(index, row, root)
+            _render_object(index, row, source)
 
 
 def _row_of(table: pd.DataFrame | None, file: str) -> pd.Series | None:
@@ -93,8 +92,7 @@ def _row_of(table: pd.DataFrame | None, file: str) -> pd.Series | None:
 
 def _render_facts(index: pd.DataFrame, row: pd.Series, stored: str) -> None:
     facts = {
-        "pixels": f"{row.width:,} × {row.height:,}",
-        "file": f"{row.bytes / 1000:,.0f} kB, {stored}",
+        "file": stored,
         "flags": row.flag.replace(";", ", ") or "none",
     }
     if row.label != row.original_label:
@@ -106,13 +104,13 @@ def _render_facts(index: pd.DataFrame, row: pd.Series, stored: str) -> None:
     st.markdown("\n".join([first, "|---|---|", *lines]))
 
 
-def _render_object(index: pd.DataFrame, row: pd.Series, root: Path) -> None:
+def _render_object(index: pd.DataFrame, row: pd.Series, source: PhotoSource) -> None:
     """Draws the other photos of the same object."""
     same = index[(index.group == row.group) & (index.file != row.file)].head(8)
     if len(same):
         st.markdown("**Other photos of the same object**")
         captions = [f"{plain(r.file.split('/')[-1])}  \n{r.split}" for r in same.itertuples()]
-        photo_grid(root, same.file, captions, width=110)
+        photo_grid(source, same.file, captions, width=110)
 
 
 def _render_answer(run: Run, file: str, content: bytes, label: str, said: pd.Series | None) -> None:
@@ -135,7 +133,7 @@ def _render_answer(run: Run, file: str, content: bytes, label: str, said: pd.Ser
         )
     with columns[-1]:
         render_bars(answer.prediction, run.classes, "dialog")
-    render_similar(photo_root(run), answer.similar)
+    render_similar(photos_of(run), answer.similar)
 
 
 def _in_words(said: pd.Series) -> str:

@@ -1,7 +1,11 @@
 """The data set that pages show: found or fetched, scanned, divided, and its thumbnails."""
 
+import contextlib
+import functools
+import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +15,28 @@ import streamlit as st
 from pages.shared.caching import cached, stamp
 from pages.shared.owner import locked, owner_only
 from pages.shared.progress import progress_bar, sentence
-from trashnet.data.dataset import Photos, find_photos, has_photos, use_samples
-from trashnet.data.download import fetch_trashnet
+from trashnet.data.dataset import Photos, choose_photos, chosen_photos, find_photos
+from trashnet.data.editions import photo_id
 from trashnet.data.image_io import inside
 from trashnet.data.index import deal, known_groups, review_of, reviewed
 from trashnet.data.scan import scan
 from trashnet.data.thumbnails import stored_thumbnail
-from trashnet.environment import Environment, environment
+from trashnet.environment import environment
 from trashnet.errors import PhotoError, disk_refusals
-from trashnet.progress import Progress, parallel, silent
+from trashnet.progress import parallel, silent
 
 # ---------------------------------------------------------------- the data set
 
 
 @disk_refusals()
-def photos_if_any() -> Photos | None:
-    """Returns the data set, or None where there is none yet.
+def photos_in_use() -> Photos:
+    """Returns the data set.
 
     Raises:
-        TrashnetError: What is there is damaged.
+        TrashnetError: It is damaged, or gone.
     """
     env = environment()
-    if not has_photos(env):
-        return None
-    kept, key = _opened(), (env.home, env.data)
+    kept, key = _opened(), (env.home, env.data, chosen_photos(env))
     photos = kept.get(key)
     if photos is None or photos[1] != _stamps(photos[0]):
         found = find_photos(env, progress_bar())
@@ -55,69 +57,41 @@ def _stamps(photos: Photos) -> tuple[int | None, ...]:
 
 
 def require_photos(otherwise: Callable[[], None] | None = None) -> Photos:
-    """Returns the data set; where there is none, offers to get one and ends the page there.
+    """Returns the data set; where it cannot be opened, says why and ends the page there.
 
     Args:
         otherwise: Draws what the page has to offer without photos, before it ends.
     """
-    photos = None
     with sentence():
-        photos = photos_if_any()
-        if photos is None:
-            _offer_photos()
-    if photos is None:
-        if otherwise is not None:
-            otherwise()
-        st.stop()
-    if photos.is_sample:
-        st.info(
-            "These are drawn sample pictures, not photos: every page works with them, but no "
-            "figure says anything about waste.",
-            icon=":material/draw:",
-        )
-        if environment().data is None and st.button(
-            "Fetch TrashNet (43 MB) instead",
-            icon=":material/download:",
-            key="photos_instead",
-            **locked(),
-        ):
-            _get(fetch_trashnet)
-    return photos
+        return photos_in_use()
+    if chosen_photos(environment()) is not None:
+        back_to_trashnet()
+    if otherwise is not None:
+        otherwise()
+    st.stop()
 
 
-def _offer_photos() -> None:
-    st.subheader("No photos on this machine yet")
-    st.write(
-        f"TrashNet is a 43 MB download from the Hugging Face Hub; it is kept in "
-        f"`{environment().photos}`. Sample pictures are drawn here in a few seconds and need no "
-        "network."
-    )
-    with st.container(horizontal=True):
-        fetch = st.button(
-            "Fetch TrashNet (43 MB)",
-            type="primary",
-            icon=":material/download:",
-            key="photos_fetch",
-            **locked(),
-        )
-        draw = st.button(
-            "Draw sample pictures", icon=":material/draw:", key="photos_draw", **locked()
-        )
-    st.caption(
-        "Photos of your own: set `TRASHNET_DATA` to a folder of class folders, or a zip of one, "
-        "and start the app again."
-    )
-    if fetch or draw:
-        _get(fetch_trashnet if fetch else use_samples)
+def back_to_trashnet() -> None:
+    """Draws the button that leaves the photos which were chosen."""
+    if st.button("Back to TrashNet", icon=":material/undo:", key="photos_back", **locked()):
+        _leave_chosen_photos()
 
 
 @owner_only
-def _get(photos_from: Callable[[Environment, Progress], Photos]) -> None:
-    """Gets photos under a progress bar and starts the page again; or says why it cannot."""
+def _leave_chosen_photos() -> None:
+    use_photos(functools.partial(choose_photos, path=None))
+
+
+@owner_only
+def use_photos(photos_from: Callable[..., Photos]) -> None:
+    """Gets photos under a progress bar and starts the page again; or says why it cannot.
+
+    Args:
+        photos_from: Takes the environment and `on_progress`.
+    """
     with sentence():
-        photos_from(environment(), progress_bar())
+        photos_from(environment(), on_progress=progress_bar())
         st.rerun()
-    st.stop()
 
 
 # ---------------------------------------------------------------- scanned and divided
@@ -178,23 +152,52 @@ def _dealt(
 # ---------------------------------------------------------------- the pictures
 
 
-def photo_path(root: Path, file: str) -> Path | None:
-    """Returns where a photo is, or None where it is not on this machine."""
-    try:
-        path = inside(root, file)
-    except PhotoError:  # a run's tables may be from somebody else
+@dataclass(frozen=True)
+class PhotoSource:
+    """Where photos are found by their keys: a file of another content is another photo.
+
+    Attributes:
+        roots: Folders to look in, one after the other.
+        ids: Of each photo by key, as `photo_ids` makes them; None takes the files as they are.
+    """
+
+    roots: tuple[Path, ...]
+    ids: Mapping[str, str] | None = None
+
+    def path(self, file: str) -> Path | None:
+        """Returns where a photo is, or None where it is not on this machine."""
+        for root in self.roots:
+            with contextlib.suppress(OSError, PhotoError):  # a table may be from somebody else
+                path = inside(root, file)
+                if path.is_file() and (self.ids is None or self.ids.get(file) == _id_of(path)):
+                    return path
         return None
-    return path if path.is_file() else None
 
 
-def thumbnails(root: Path, files: Iterable[str], size: int) -> list[bytes | None]:
+def _id_of(path: Path) -> str:
+    about = path.stat()
+    return _id_of_content(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _id_of_content(path: Path, *_: int) -> str:
+    return photo_id(hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def thumbnails(source: PhotoSource, files: Iterable[str], size: int) -> list[bytes | None]:
     """Returns each photo's thumbnail as JPEG bytes, or None where it cannot be read."""
     folder = environment().cache / "thumbnails"
 
     def read(file: str) -> bytes | None:
         try:
-            return stored_thumbnail(inside(root, file), size, folder)
+            path = source.path(file)
+            return None if path is None else stored_thumbnail(path, size, folder)
         except (OSError, PhotoError):
             return None
 
     return parallel(read, files, silent, "Making thumbnails")
+
+
+def source_of(photos: Photos) -> PhotoSource:
+    """Returns where the photos in use are found."""
+    return PhotoSource((photos.root,))

@@ -1,12 +1,13 @@
 """Keep, exclude, relabel, undo: the one set of buttons for what a person decides about a photo."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 
 from pages.shared.markdown import plain
 from pages.shared.owner import locked, owner_only
-from pages.shared.photos import photos_if_any
+from pages.shared.photos import photos_in_use
 from pages.shared.progress import sentence, toasted
 from trashnet.data.dataset import Photos
 from trashnet.data.index import review_of
@@ -30,6 +31,10 @@ class Desk:
     review: Review
     decisions: dict[str, Decision]
 
+    def holds(self, path: Path | None) -> bool:
+        """Whether a photo that was found is one of the data set under review."""
+        return path is not None and path.is_relative_to(self.photos.root)
+
 
 def open_desk() -> Desk | None:
     """Returns the review of the photos in use; None where there are none.
@@ -37,9 +42,9 @@ def open_desk() -> Desk | None:
     Where the review file is damaged, it says so.
     """
     with sentence():
-        if (photos := photos_if_any()) is not None:
-            review = review_of(photos, environment())
-            return Desk(photos, review, review.latest())
+        photos = photos_in_use()
+        review = review_of(photos, environment())
+        return Desk(photos, review, review.latest())
     return None
 
 

@@ -7,15 +7,16 @@ from typing import Any
 import pandas as pd
 
 from pages.shared.caching import cached
-from pages.shared.photos import photos_if_any
-from trashnet.data.dataset import Photos
+from pages.shared.photos import PhotoSource, photos_in_use
+from trashnet.data.dataset import Photos, small_folder
+from trashnet.data.editions import photo_ids
 from trashnet.environment import environment
 from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluation.label_errors import suspects
 from trashnet.evaluation.report import answers
 from trashnet.runs.damage import damage_of
 from trashnet.runs.run import Run
-from trashnet.runs.store import RELEASED, list_runs, unreadable_runs
+from trashnet.runs.store import RELEASED, best_first, list_runs, unreadable_runs
 
 OUT_OF_FOLD = "out_of_fold"
 """Named like a split: the answers of models that never saw the photo's object."""
@@ -56,33 +57,20 @@ def _damage(run: Run) -> str | None:
 
 
 def answering_runs() -> list[Run]:
-    """Returns the finished runs, the one to answer with first.
-
-    Those that know photos come before those that know drawings, those of the photos in use before
-    others, and then those that did best on validation; a quick try does not become the app's model.
-    """
+    """Returns the finished runs, the one to classify with first (`trashnet.runs.store`)."""
     photos = _photos_or_none()
-
-    def rank(run: Run) -> tuple[bool, bool, float]:
-        of_others = photos is not None and run.config["data"]["name"] != photos.name
-        return run.is_sample, of_others, -validation_accuracy(run)
-
-    return sorted(finished_runs(), key=rank)
+    return best_first(finished_runs(), None if photos is None else photos.classes)
 
 
 def run_for(photos: Photos) -> Run | None:
-    """Returns the run to answer these photos with: the best that knows their classes, or None.
-
-    One that was trained on them comes before others, also where they are drawings.
-    """
-    fitting = [run for run in answering_runs() if run.classes == photos.classes]
-    fitting.sort(key=lambda run: run.config["data"]["name"] != photos.name)
-    return next(iter(fitting), None)
+    """Returns the run to classify these photos with: the best that knows their classes, or None."""
+    best = next(iter(best_first(finished_runs(), photos.classes)), None)
+    return best if best is not None and best.classes == photos.classes else None
 
 
 def _photos_or_none() -> Photos | None:
     try:
-        return photos_if_any()
+        return photos_in_use()
     except TrashnetError:
         return None
 
@@ -98,18 +86,23 @@ def figures_of(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {"test": splits["test"]} | folds | {s: splits[s] for s in order if s in splits}
 
 
-def validation_accuracy(run: Run) -> float:
-    """Returns the share of its validation photos that a finished run gets right."""
-    return run.evaluation()["splits"].get("validation", {}).get("accuracy", 0.0)
+def photos_of(run: Run) -> PhotoSource:
+    """Returns where a run's photos are found: those in use, where it was trained, TrashNet.
+
+    Only the contents that it saw are its photos, whatever has the same name.
+    """
+    root, index, photos = run.config["data"]["root"], seen_index(run), _photos_or_none()
+    own = (Path(root),) if root else ()
+    if index is None:  # by an early version, which kept none
+        return PhotoSource(own)
+    in_use = (photos.root,) if photos else ()
+    return PhotoSource((*in_use, *own, small_folder(environment())), _ids(run))
 
 
-def photo_root(run: Run) -> Path:
-    """Returns where a run's photos are: where it was trained, else where they are found now."""
-    root = run.config["data"]["root"]
-    if root and Path(root).is_dir():
-        return Path(root)
-    photos = _photos_or_none()
-    return photos.root if photos else Path(root)
+@cached(max_entries=8)
+def _ids(run: Run) -> dict[str, str]:
+    index = run.index()
+    return {} if index is None else dict(zip(index.file, photo_ids(index.sha256), strict=True))
 
 
 # ---------------------------------------------------------------- what one predicted
@@ -168,6 +161,25 @@ def all_predictions(run: Run) -> pd.DataFrame:
     return pd.concat([predictions_of(run, split) for split in splits])
 
 
+def named_here(table: pd.DataFrame, run: Run, index: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of a run's table that are about photos in use, under their names here.
+
+    Args:
+        table: Of the run; `file` names its photos.
+        run: The run.
+        index: Rows of file and sha256 of the photos in use.
+    """
+    here = dict(zip(index.file, photo_ids(index.sha256), strict=True))
+    file_of = {content: file for file, content in here.items()}
+
+    def find(file: str, content: str | None) -> str | None:
+        return file if here.get(file) == content else file_of.get(content or "")
+
+    ids = _ids(run)
+    found = [find(file, ids.get(file)) for file in table.file]
+    return table.assign(file=found).dropna(subset="file")
+
+
 @cached(max_entries=4)
 def suspects_of(run: Run) -> pd.DataFrame:
     """Returns a run's suspected labels (`trashnet.evaluation.label_errors`); it must have folds."""
@@ -184,7 +196,7 @@ class RunView:
         evaluation: All that was measured of the run.
         predictions: As `predictions_of`.
         index: Every photo as the run saw it, or None where it kept no index.
-        root: Folder of its photos.
+        photos: Where its photos are found.
     """
 
     run: Run
@@ -192,7 +204,7 @@ class RunView:
     evaluation: dict[str, Any]
     predictions: pd.DataFrame
     index: pd.DataFrame | None
-    root: Path
+    photos: PhotoSource
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -203,4 +215,4 @@ class RunView:
 def view_of(run: Run, split: str, evaluation: dict[str, Any]) -> RunView:
     """Reads what the evaluation page shows of a finished run."""
     predictions = predictions_of(run, split)
-    return RunView(run, split, evaluation, predictions, seen_index(run), photo_root(run))
+    return RunView(run, split, evaluation, predictions, seen_index(run), photos_of(run))

@@ -1,7 +1,6 @@
 """Pieces that several pages draw: run picker, chart, grid of photos, accuracy in words."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -9,11 +8,12 @@ import streamlit as st
 
 from pages.shared.markdown import plain, unmarked
 from pages.shared.page import page_link
-from pages.shared.photos import thumbnails
-from pages.shared.runs import damaged_runs, validation_accuracy
+from pages.shared.photos import PhotoSource, thumbnails
+from pages.shared.runs import OUT_OF_FOLD, damaged_runs
 from trashnet.evaluation.report_tables import disarmed_table
 from trashnet.files import digest
 from trashnet.runs.run import Run
+from trashnet.runs.store import judged
 
 TILE: dict[str, Any] = {
     "delta_color": "off",
@@ -46,21 +46,14 @@ def warn_of_damage() -> None:
         st.caption(f":material/broken_image: {plain(name)} is left out: {plain(why)}")
 
 
-def warn_of_samples(run: Run) -> None:
-    """Says so when a run's figures mean nothing because its pictures were drawn."""
-    if run.is_sample:
-        st.warning(
-            "This run was trained on drawn sample pictures; its figures say nothing about waste.",
-            icon=":material/draw:",
-        )
-
-
 def describe_run(run: Run) -> str:
     """Says what a run is in half a line: network, size, length and data."""
     config, data = run.train_config, run.config["data"]["name"]
     epochs = f" · {config.epochs} epochs" if config.epochs else ""
     settings = f"{config.model} · {config.image_size} px{epochs} · {data}"
-    return f"{settings} · {validation_accuracy(run):.1%} of validation right"
+    name, report = judged(run)
+    of = "cross-validated" if name == OUT_OF_FOLD else f"on {name}"
+    return f"{settings} · {report['accuracy']:.1%} right, {of}"
 
 
 def choose_one(label: str, options: Sequence[str], default: str, key: str, **look: Any) -> str:
@@ -114,6 +107,17 @@ def chart(figure: Any, key: str, alt: str, **look: Any) -> Any:
     return st.plotly_chart(figure, key=key, alt=alt, config={"displayModeBar": False}, **look)
 
 
+def warn_of_missing_photos(source: PhotoSource, files: Sequence[str]) -> None:
+    """Says once what to do where none of some photos is on this machine."""
+    if len(files) and not any(source.path(file) for file in files):
+        st.info(
+            "The photos of this run are not on this machine, so tables take their place. To see "
+            "them, choose the folder or zip that it was trained on.",
+            icon=":material/no_photography:",
+        )
+        page_link("pages/1_Dataset.py", "Choose photos", ":material/folder_open:", "content")
+
+
 def render_thumbnail(
     content: bytes | None, alt: str, width: int | Literal["content"] = "content"
 ) -> None:
@@ -124,8 +128,26 @@ def render_thumbnail(
         st.image(content, width=width, alt=alt)
 
 
+def photo_button(
+    content: bytes, label: str, key: str, on_click: Callable[..., None], *args: Any
+) -> None:
+    """Draws a photo that is a button.
+
+    Args:
+        content: The photo, as wide as its container.
+        label: What a press does, for those who cannot see it.
+        key: Of the button.
+        on_click: Called with `args` when it is pressed.
+        args: Its arguments.
+    """
+    # `STYLE` lays the button over the photo, unseen.
+    with st.container(key=f"photo_button_{key}", gap=None):
+        st.image(content, width="stretch", alt="")
+        st.button(unmarked(label), key=key, on_click=on_click, args=args, width="stretch")
+
+
 def photo_grid(
-    root: Path,
+    source: PhotoSource,
     files: Sequence[str],
     captions: Sequence[str],
     width: int = 140,
@@ -135,10 +157,16 @@ def photo_grid(
     """Draws thumbnails that flow into as many columns as fit, on a phone as on a desktop.
 
     With `on_open`, each has a button below it, named `open_label`, that calls it with the file.
+    Photos that are not on this machine are listed in a table instead.
     """
-    contents = thumbnails(root, files, 2 * width)
+    shown = list(zip(files, captions, thumbnails(source, files, 2 * width), strict=True))
+    missing = [(file, caption) for file, caption, content in shown if content is None]
+    if missing:
+        render_missing(missing, on_open)
     with st.container(horizontal=True, gap="small"):
-        for file, caption, content in zip(files, captions, contents, strict=True):
+        for file, caption, content in shown:
+            if content is None:
+                continue
             with st.container(width=width, gap=None):
                 render_thumbnail(content, f"{file}: {unmarked(caption)}", width)
                 st.caption(caption)
@@ -153,8 +181,28 @@ def photo_grid(
                     )
 
 
+def render_missing(
+    missing: list[tuple[str, str]], on_open: Callable[[str], None] | None = None
+) -> None:
+    """Lists photos that are not on this machine; with `on_open`, a chosen row opens."""
+    st.caption(f":material/no_photography: {len(missing)} not on this machine")
+    files = [file for file, _ in missing]
+    about = [" ".join(unmarked(caption).split()) for _, caption in missing]
+    table = pd.DataFrame({"photo": files, "what is known of it": about})
+    if on_open is None:
+        data_table(table, hide_index=True)
+        return
+    key = f"missing_{digest(''.join(files))}"
+
+    def choose() -> None:
+        for row in st.session_state[key]["selection"]["rows"]:
+            on_open(files[row])
+
+    data_table(table, hide_index=True, key=key, on_select=choose, selection_mode="single-row")
+
+
 def photo_cards(
-    root: Path,
+    source: PhotoSource,
     rows: pd.DataFrame,
     caption: Callable[[Any], str],
     key: str,
@@ -164,7 +212,7 @@ def photo_cards(
     """Draws a page of a table's photos, with what there is to say of each below it.
 
     Args:
-        root: Folder of the photos.
+        source: Where they are found.
         rows: Their table; `file` names them.
         caption: Writes a row, as `itertuples` gives it, in Markdown.
         key: Of the choice of a page.
@@ -173,7 +221,7 @@ def photo_cards(
     """
     first, last = paged(rows.file, key, per_page)
     shown = rows.iloc[first:last]
-    photo_grid(root, shown.file, [caption(row) for row in shown.itertuples()], **grid)
+    photo_grid(source, shown.file, [caption(row) for row in shown.itertuples()], **grid)
 
 
 def paged(files: Sequence[str], key: str, per_page: int = 60) -> tuple[int, int]:

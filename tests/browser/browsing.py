@@ -86,7 +86,7 @@ class Visit:
             menu.click()
         sidebar.get_by_role("link", name=name, exact=True).click()
         expect(self.main.get_by_role("heading", level=1)).to_contain_text(
-            "TrashNet" if name == "Home" else name
+            "What is this" if name == "Home" else name
         )
         self.settle()
         close = self.page.get_by_test_id("stSidebarCollapseButton")
@@ -217,11 +217,8 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def photos(request: pytest.FixtureRequest) -> Photos:
-    """The real photos; where there are none and it is no CI, the sample pictures."""
-    try:
-        return request.getfixturevalue("real_photos")
-    except pytest.skip.Exception:
-        return request.getfixturevalue("sample_photos")
+    """The real photos."""
+    return request.getfixturevalue("real_photos")
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from tests.browser.browsing import (
     visiting,
 )
 from trashnet.data.dataset import Photos
+from trashnet.data.editions import FULL
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED
 
@@ -62,7 +63,7 @@ def test_a_photo_its_reasons_and_a_batch(
         visit.open("Classify")
         expect(visit.main.get_by_text("Drop photos of waste")).to_be_visible()
         said = upload(visit, photos.root / files[0])
-        if photos.is_trashnet:
+        if photos.edition == FULL:
             row = answers_of(run).set_index("file").loc[files[0]]
             assert row.predicted in said.lower() and f"{row.confidence:.0%}" in said
         assert fits_the_width(visit.page)
@@ -95,7 +96,7 @@ def test_a_photo_its_reasons_and_a_batch(
         table = pd.read_csv(download.value.path())
         assert table.file.tolist() == [*(Path(f).name for f in files), "bad.jpg"]
         assert table.label[:6].isin(run.classes).all() and "not a picture" in table.error[6]
-        if photos.is_trashnet:
+        if photos.edition == FULL:
             stored = answers_of(run).set_index("file").loc[files]
             assert table.label[:6].tolist() == stored.predicted.tolist()
             np.testing.assert_allclose(table.confidence[:6], stored.confidence, rtol=1e-9)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, ViewportSize, expect
 
 from tests.browser.browsing import (
     PAGES,
@@ -96,7 +96,7 @@ def train(visit: Visit) -> Run:
 
 def find_the_mistakes(visit: Visit, run: Run) -> None:
     """Evaluation: the accuracy, then a click on the cell with the most mistakes."""
-    visit.follow("Evaluation")
+    visit.open(f"Evaluation?evaluation_run={run.id}")
     report = run.evaluation()["splits"]["test"]
     accuracy = visit.main.get_by_test_id("stMetric").filter(has_text="Accuracy")
     expect(accuracy).to_contain_text(f"{report['accuracy']:.1%}")
@@ -195,12 +195,39 @@ def test_on_a_phone_in_the_dark(
 # ---------------------------------------------------------------- first visits
 
 
+@pytest.mark.parametrize("size", [{"width": 1440, "height": 900}, PHONE], ids=["laptop", "phone"])
+def test_a_first_visit_has_photos_an_answer_and_real_mistakes(
+    browser: Browser, home: Path, size: ViewportSize
+) -> None:
+    with visiting(browser, home, None, viewport=size) as visit:
+        visit.open("Home")
+        assert fits_the_width(visit.page)
+        pictures = visit.main.locator("img")
+        expect(pictures).to_have_count(6 + 8)
+        if size != PHONE:  # no need to scroll
+            bottom = pictures.last.bounding_box()
+            assert bottom is not None and bottom["y"] + bottom["height"] < size["height"]
+        visit.main.get_by_role("button", name="Classify this photo of metal").click()
+        answer = visit.main.get_by_role("heading", level=3).filter(has_text="%")
+        expect(answer).to_contain_text("Metal")
+        visit.settle()
+        mistake = visit.main.get_by_role("button", name="Why is this photo of glass").first
+        mistake.click()
+        expect(visit.main.get_by_role("heading", level=1)).to_have_text("Evaluation")
+        opened = visit.page.get_by_role("dialog")
+        expect(opened).to_contain_text("glass/glass")
+        expect(opened).to_contain_text("never saw its object")
+        run = visit.main.get_by_test_id("stSelectbox").first.locator("input")
+        expect(run).to_have_value("released")
+        assert "evaluation_split=out+of+fold" in visit.page.url
+        visit.check()
+
+
 def test_a_shared_address_opens_its_page_on_a_fresh_server(browser: Browser, home: Path) -> None:
     with visiting(browser, home, None) as visit:
         visit.open("Dataset")
         expect(visit.main.get_by_role("heading", level=1)).to_contain_text("Dataset")
-        visit.main.get_by_role("button", name="Draw sample pictures").click()
-        expect(visit.main.get_by_test_id("stMetricValue").first).to_have_text("240")
+        expect(visit.main.get_by_test_id("stMetricValue").first).to_have_text("2,527")
         visit.settle()
         visit.check()
 
@@ -209,7 +236,8 @@ def test_a_shared_address_keeps_what_was_chosen(
     after_training: Looking, training: Training
 ) -> None:
     with after_training() as visit:
-        visit.open("Evaluation?evaluation_split=train&evaluation_true=glass")
+        run = f"evaluation_run={training.run.id}"
+        visit.open(f"Evaluation?{run}&evaluation_split=train&evaluation_true=glass")
         figures = training.run.evaluation()["splits"]["train"]
         glass = figures["per_class"]["glass"]["support"]
         expect(visit.main.get_by_text(f"n = {figures['n']}")).to_be_visible()

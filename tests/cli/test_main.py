@@ -16,12 +16,15 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
+from tests.conftest import Training
 from trashnet.cli.main import main
+from trashnet.cli.models import _chosen_run
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
 from trashnet.files import write_json
 from trashnet.inference.calibration import probabilities
+from trashnet.runs.run import Run
 from trashnet.runs.store import new_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +63,6 @@ def test_data_counts_photos_and_names_those_left_out(
 ) -> None:
     folder = tmp_path / "photos"
     shutil.copytree(sample_photos.root, folder)
-    (folder / "SAMPLES").unlink()  # so they count as somebody's photos
     (folder / "glass" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     index = tmp_path / "index.csv"
     code, output, errors = command("data", "--data", folder, "--json", "--index", index)
@@ -345,7 +347,6 @@ MISTAKES = {
     "train --epochs 2.5": "Argument --epochs: invalid int value: '2.5'",
     "train --learning-rate fast": "Argument --learning-rate: invalid float value: 'fast'",
     "evaluate": "The following arguments are required: RUN",
-    "data --fetch --samples": "not allowed with argument",
     # settings
     "train --model resnet9000": "model is 'resnet9000'; it must be one of",
     "train --epochs -3": "epochs is -3; it must be between 0 and 1000.",
@@ -362,8 +363,6 @@ MISTAKES = {
     "train --config unknown.json": "Unknown setting 'epocs'; the settings are model, epochs",
     "train --config text.json": "epochs is '3'; it must be of type int.",
     # photos
-    "data": "There are no photos on this machine yet",
-    "train": "There are no photos on this machine yet",
     "data --fetch": "HF_HUB_OFFLINE is set, so TrashNet cannot be fetched",
     "data --data gone": "There are no photos at",
     "data --data ~nobody/of/that/name": "There are no photos at",
@@ -467,3 +466,19 @@ def test_half_a_review_decision_is_a_mistake(
     assert main(["review", "--data", str(sample_photos.root), *words]) == 2
     said = capfd.readouterr()
     assert said.out == "" and "Name a photo together with" in said.err
+
+
+def test_classify_uses_the_most_accurate_run_of_the_classes_in_use(
+    env: Environment, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(training.env.runs, env.runs)
+    assert _chosen_run(None, env).id == "released"  # one epoch of the recipe is newer, and worse
+    run = Run(env.runs / training.run.id)
+    evaluation = run.evaluation()
+    evaluation["splits"]["validation"]["accuracy"] = 0.99
+    (run.path / "evaluation.json").write_text(json.dumps(evaluation))
+    assert _chosen_run(None, env).id == run.id
+    config = json.loads((run.path / "config.json").read_text())
+    (run.path / "config.json").write_text(json.dumps(config | {"classes": ["a", "b"]}))
+    assert _chosen_run(None, env).id == "released"
+    assert _chosen_run(run.id, env).id == run.id

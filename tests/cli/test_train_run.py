@@ -38,7 +38,7 @@ def test_a_waiting_run_is_trained_and_no_other_is_made(
 
 @pytest.mark.parametrize(
     "option",
-    ["--epochs 0", "--no-horizontal-flip", "--samples", "--data photos", "--config its.json"],
+    ["--epochs 0", "--no-horizontal-flip", "--data photos", "--config its.json"],
 )
 def test_the_settings_of_a_waiting_run_are_its_own(
     option: str, waiting: Run, capfd: pytest.CaptureFixture[str]

@@ -22,9 +22,9 @@ from PIL.PngImagePlugin import PngInfo
 from tests.conftest import Training
 from tests.data.test_archive import jpeg, zip_bytes
 from tests.pages.visiting import ROOT, is_sentence
+from tests.pictures import trashnet_photo
 from trashnet.data.archive import MAX_PHOTO_BYTES, Room, read_pictures
 from trashnet.data.image_io import LARGE_TURN, MAX_PIXELS, decoding_turn, load_photo, thumbnail
-from trashnet.data.synthetic import draw_sample
 from trashnet.errors import DataError, PhotoError
 from trashnet.inference.batch import as_row, classify_each
 
@@ -249,7 +249,7 @@ def test_a_heics_exif_turns_nothing(turn: int) -> None:
     assert abs(heic - np.asarray(picture)).mean() < 6
 
 
-_SCENE = draw_sample("metal", 3).resize((64, 48))
+_SCENE = trashnet_photo("metal", 3).resize((64, 48))
 
 
 @settings(max_examples=80, deadline=None)

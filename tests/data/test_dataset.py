@@ -1,5 +1,6 @@
 """The photos: found, fetched, extracted and read; and what is said when that cannot be."""
 
+import hashlib
 import itertools
 import os
 import re
@@ -18,10 +19,20 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.pictures import shipped_photos
 from trashnet.data import download as download_module
 from trashnet.data import scan as scan_module
-from trashnet.data.dataset import Photos, find_photos, open_folder, trashnet_facts
+from trashnet.data.dataset import (
+    Photos,
+    choose_photos,
+    chosen_photos,
+    find_photos,
+    keep_photos,
+    open_folder,
+    trashnet_facts,
+)
 from trashnet.data.download import fetch_trashnet
+from trashnet.data.editions import contents
 from trashnet.data.scan import is_scanned, scan
 from trashnet.environment import Environment
 from trashnet.errors import DataError
@@ -60,10 +71,10 @@ def zip_of(source: Path, target: Path, wrap: str = "") -> Path:
 
 
 def trashnet_zip(path: Path, files: Iterable[str]) -> Path:
-    """A zip with the names of TrashNet's photos; opening only looks at names."""
+    """A zip of some of TrashNet's photos, as the package ships them; others are no pictures."""
     with zipfile.ZipFile(path, "w") as bundle:
         for file in files:
-            bundle.writestr(f"dataset-resized/{file}", b"photo")
+            bundle.writestr(f"dataset-resized/{file}", shipped_photos().get(file, b"photo"))
     return path
 
 
@@ -74,29 +85,88 @@ def with_data(env: Environment, path: Path) -> Environment:
 # ---------------------------------------------------------------- find
 
 
-def test_without_photos_the_ways_to_get_some_are_named(env: Environment) -> None:
-    with pytest.raises(DataError, match="no photos .*data --fetch.*TRASHNET_DATA"):
-        find_photos(env)
+def test_without_any_photos_trashnet_comes_with_the_package(env: Environment) -> None:
+    told: list[tuple[int, int, str]] = []
+    photos = find_photos(env, lambda *done: told.append(done))
+    assert told[-1][:2] == (2527, 2527)
+    assert (photos.name, photos.source, photos.edition) == ("trashnet", "package", "small")
+    assert photos.is_trashnet and set(photos.files) == set(trashnet_facts().index)
+    read = {file: (photos.root / file).read_bytes() for file in photos.files}
+    assert {f: hashlib.sha256(c).hexdigest() for f, c in read.items()} == contents().small.to_dict()
+    with Image.open(photos.root / "glass/glass115.jpg") as image:
+        assert (image.format, image.size) == ("WEBP", (384, 288))
+    told.clear()
+    assert find_photos(env) == photos and told == []
 
 
-def test_a_given_folder_goes_before_fetched_photos_and_these_before_samples(
+def test_what_is_named_goes_before_what_was_chosen_and_fetched(
     env: Environment, folder: Path, sample_photos: Photos
 ) -> None:
-    shutil.copytree(sample_photos.root, env.photos / "samples")
-    samples = find_photos(env)
-    assert (samples.name, samples.source, samples.is_sample) == ("samples", "samples", True)
-    assert samples.files == sample_photos.files
     shutil.copytree(folder, env.photos / "trashnet")
     assert (find_photos(env).source, find_photos(env).classes) == ("cache", ("can", "jar"))
+    choose_photos(env, sample_photos.root)
+    assert find_photos(env) == sample_photos
     given_folder = find_photos(with_data(env, folder))
     assert (given_folder.root, given_folder.source) == (folder, "folder")
-    assert not given_folder.is_sample and not given_folder.is_trashnet
+    assert not given_folder.is_trashnet
+    assert choose_photos(env, None).source == "cache"
 
 
-def test_samples_given_as_a_folder_are_still_called_samples(
-    env: Environment, sample_photos: Photos
+def test_what_cannot_be_opened_is_not_chosen(env: Environment, folder: Path) -> None:
+    choose_photos(env, folder)
+    with pytest.raises(DataError, match="no photos at .*nowhere"):
+        choose_photos(env, env.home / "nowhere")
+    assert chosen_photos(env) == folder
+
+
+def test_photos_that_were_sent_are_kept_and_chosen(
+    env: Environment, folder: Path, tmp_path: Path
 ) -> None:
-    assert find_photos(with_data(env, sample_photos.root)).is_sample
+    sent = {f"mine/{p.relative_to(folder)}": p.read_bytes() for p in folder.rglob("*.png")}
+    for _ in range(2):
+        photos = choose_photos(env, keep_photos(env, sent))
+        assert len(photos.files) == 24 and photos.classes == ("can", "jar")
+    bundle = zip_of(folder, tmp_path / "photos.zip")
+    zipped = choose_photos(env, keep_photos(env, {"photos.zip": bundle.read_bytes()}))
+    assert zipped.files == photos.files and zipped.source == "zip"
+    with pytest.raises(DataError, match=r"'\.\./x\.png' leads outside of its folder"):
+        keep_photos(env, {"../x.png": b""})
+
+
+@pytest.mark.photos
+def test_a_corrected_copy_of_trashnet_is_ones_own_and_said(
+    env: Environment, real_photos: Photos, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(real_photos.root, tmp_path / "copy"))
+    assert open_folder(copy, "copy", "folder").edition == real_photos.edition
+    (copy / "glass/glass1.jpg").unlink()
+    (copy / "metal/metal2.jpg").rename(copy / "glass/metal2.jpg")
+    (copy / "trash/trash3.jpg").write_bytes((copy / "trash/trash4.jpg").read_bytes())
+    shutil.copy(folder_photo(sample := copy / "paper"), sample / "new.jpg")
+    photos = open_folder(copy, "copy", "folder")
+    assert not photos.is_trashnet and photos.name == "copy"
+    for said in (
+        "1 missing (glass/glass1.jpg)",
+        "1 moved (metal/metal2.jpg is now glass/metal2.jpg)",
+        "1 changed (trash/trash3.jpg)",
+        "1 added (paper/new.jpg)",
+    ):
+        assert said in photos.warning
+
+
+def folder_photo(folder: Path) -> Path:
+    """The first photo of a folder."""
+    return min(folder.glob("*.jpg"))
+
+
+@pytest.mark.photos
+def test_other_pictures_of_the_same_names_are_others(real_photos: Photos, tmp_path: Path) -> None:
+    for file in real_photos.files:
+        path = tmp_path / "other" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\xff\xd8\xff\xe0" + file.encode())
+    photos = open_folder(tmp_path / "other", "other", "folder")
+    assert photos.files == real_photos.files and not photos.is_trashnet and photos.warning == ""
 
 
 @pytest.mark.parametrize("name", ["nowhere", "x" * 300, "nowhere.zip"])
@@ -230,20 +300,18 @@ def test_all_of_trashnet_in_a_zip_is_known_as_trashnet(env: Environment, tmp_pat
 @pytest.mark.parametrize(
     ("lacking", "said"),
     [
-        ("trash/", "holds 0 of TrashNet's 137 photos of trash"),
-        ("glass/glass1", "holds 390 of TrashNet's 501 photos of glass"),
-        ("metal/metal7.jpg", "holds 409 of TrashNet's 410 photos of metal"),
+        ("trash/", "137 missing (trash/trash1.jpg, "),
+        ("glass/glass1", "111 missing (glass/glass1.jpg, "),
+        ("metal/metal7.jpg", "1 missing (metal/metal7.jpg)"),
     ],
 )
-def test_an_incomplete_trashnet_zip_says_what_it_lacks(
+def test_an_incomplete_trashnet_zip_is_opened_and_says_what_it_lacks(
     env: Environment, tmp_path: Path, lacking: str, said: str
 ) -> None:
     files = [f for f in trashnet_facts().index if not f.startswith(lacking)]
-    bundle = trashnet_zip(tmp_path / "dataset-resized.zip", files)
-    with pytest.raises(DataError, match=said) as caught:
-        find_photos(with_data(env, bundle))
-    assert str(bundle) in str(caught.value) and ".partial" not in str(caught.value)
-    assert nothing_half_made(env)
+    photos = find_photos(with_data(env, trashnet_zip(tmp_path / "dataset-resized.zip", files)))
+    assert len(photos.files) == len(files) and not photos.is_trashnet
+    assert said in photos.warning and photos.name == "dataset-resized"
 
 
 def test_other_photos_may_share_some_of_trashnets_names(env: Environment, tmp_path: Path) -> None:
@@ -380,7 +448,7 @@ def test_only_extractions_are_removed_for_being_unused(
     bundle, other = (zip_of(folder, tmp_path / name) for name in ("mine.zip", "photos.zip"))
     old = last_used(extracted(env, bundle), days_ago=31)
     elsewhere = Path(shutil.copytree(old, tmp_path / "elsewhere"))
-    kept = {env.photos / name for name in ("trashnet", "samples", "mine", "mine-0123456789abc")}
+    kept = {env.photos / name for name in ("trashnet", "small", "mine", "mine-0123456789abc")}
     for path in kept:
         last_used(Path(shutil.copytree(old, path)), days_ago=400)
     (link := env.photos / "link-0123456789ab").symlink_to(last_used(elsewhere, days_ago=400))
@@ -496,7 +564,7 @@ def test_two_may_fetch_at_once(
 
 
 def test_offline_the_hub_is_not_tried(env: Environment) -> None:
-    with pytest.raises(DataError, match="HF_HUB_OFFLINE is set.*sample pictures"):
+    with pytest.raises(DataError, match="HF_HUB_OFFLINE is set.*small photos of the package"):
         fetch_trashnet(env)
 
 
@@ -653,24 +721,23 @@ def test_trashnet_is_counted(real_photos: Photos, real_env: Environment) -> None
     assert real_photos.is_trashnet and real_photos.name == "trashnet"
     scanned = scan(real_photos, real_env.cache)
     assert scanned.label.value_counts().to_dict() == TRASHNET and scanned.error.isna().all()
-    assert set(zip(scanned.width, scanned.height, strict=True)) == {(512, 384)}
+    assert set(zip(scanned.width, scanned.height, strict=True)) == {
+        {"full": (512, 384), "small": (384, 288)}[str(real_photos.edition)]
+    }
     # Three photos are filed under two labels each, byte for byte.
     assert scanned.sha256.duplicated().sum() == 3
 
 
 @pytest.mark.photos
-def test_a_real_zip_cut_short_or_lacking_a_class_is_said(
+def test_a_real_zip_cut_short_is_said(
     real_photos: Photos, env: Environment, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "dataset-resized.zip"
     with zipfile.ZipFile(bundle, "w") as writer:
         for file in real_photos.files:
-            if not file.startswith("trash/"):
-                writer.write(real_photos.root / file, f"dataset-resized/{file}")
-    with pytest.raises(DataError, match="holds 0 of TrashNet's 137 photos of trash"):
-        find_photos(with_data(env, bundle))
+            writer.write(real_photos.root / file, f"dataset-resized/{file}")
     with open(bundle, "r+b") as file:
-        file.truncate(20_000_000)
+        file.truncate(12_000_000)
     with pytest.raises(DataError, match="not a complete zip file"):
         find_photos(with_data(env, bundle))
     assert nothing_half_made(env)

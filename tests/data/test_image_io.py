@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.pictures import trashnet_photo
 from trashnet.data import image_io
 from trashnet.data.image_io import as_png, inside, load_photo, photo_facts, thumbnail
-from trashnet.data.synthetic import draw_sample
 from trashnet.errors import PhotoError
 
 
@@ -26,7 +26,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 def scene(width: int = 640, height: int = 480) -> Image.Image:
     """Something with soft and hard edges, like a photo."""
-    return draw_sample("metal", 3).resize((width, height))
+    return trashnet_photo("metal", 3).resize((width, height))
 
 
 JPEG = encoded(scene(96, 64), "JPEG", quality=90)

@@ -16,11 +16,11 @@ from PIL import Image
 from tests.pages.visiting import is_sentence
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos, find_photos, open_folder, trashnet_facts
+from trashnet.data.editions import FULL
 from trashnet.data.index import (
     check_splittable,
     class_weights,
     decisions_found,
-    known_groups,
     load_index,
     make_index,
     review_of,
@@ -57,7 +57,9 @@ def table(labels: Sequence[str], **columns: Sequence[object]) -> pd.DataFrame:
 
 def photos_of(scanned: pd.DataFrame) -> Photos:
     classes = tuple(sorted(scanned.label.unique()))
-    return Photos(Path("nowhere"), "mine", "folder", classes, tuple(scanned.file))
+    photos = Photos(Path("nowhere"), "mine", "folder", classes, tuple(scanned.file))
+    is_trashnet = set(photos.files) == set(trashnet_facts().index)
+    return dataclasses.replace(photos, edition=FULL if is_trashnet else None)
 
 
 LABELS = ["glass"] * 40 + ["paper"] * 60
@@ -539,10 +541,7 @@ def test_each_sample_picture_is_tested_in_one_fold(sample_photos: Photos, env: E
     assert_folds_are_fair(indices)
 
 
-def test_sample_pictures_are_their_own_objects(sample_photos: Photos, env: Environment) -> None:
-    scanned = scan(sample_photos, env.cache)
-    groups = known_groups(sample_photos, scanned, env.cache)
-    assert groups is not None and groups.is_unique
+def test_an_index_becomes_a_data_set_of_its_photos(sample_photos: Photos, env: Environment) -> None:
     splits = as_dataset_dict(sample_photos, load_index(sample_photos, env))
     assert sum(map(len, splits.values())) == len(sample_photos.files)
     test = splits["test"]

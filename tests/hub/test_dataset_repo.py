@@ -108,7 +108,7 @@ def test_the_card_says_what_matters(sample_photos: Photos, index: pd.DataFrame) 
     assert "Split by object" in text and "Seed 7" in text
     assert "`glass/glass3.jpg`: left out by a review" in text
     assert "Changed by a review: 1." in text and "`metal/metal4.jpg`: plastic" in text
-    assert "Drawn sample pictures" in text and "license:" not in text
+    assert "from the folder `samples`" in text and "license:" not in text
     counts = index[index.split == "test"].label.value_counts()
     assert f"| {counts['glass']} |" in text
 

@@ -135,6 +135,10 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     "a start that is no time": (edit("config.json", created="soon"), "cannot be read"),
     "a path out": (table("predictions.parquet", first_file("../../etc/x.jpg")), "column file"),
     "an absolute path": (table("index.parquet", first_file("/etc/x.jpg")), "column file"),
+    "a hash that is none": (
+        table("index.parquet", lambda t: t.assign(sha256="../x")),
+        "column sha256",
+    ),
     "a path on Windows": (table("index.parquet", first_file("a/..\\b.jpg")), "column file"),
     "logits of other classes": (table("predictions.parquet", without_classes), "column logits"),
     "no embeddings": (

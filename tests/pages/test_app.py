@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from pages.shared.photos import PhotoSource
 from tests.pages.visiting import (
     NEED_PHOTOS,
     PAGES,
@@ -35,7 +37,7 @@ from trashnet.files import digest
 from trashnet.inference.calibration import probabilities
 from trashnet.runs.processes import identity
 from trashnet.runs.run import Run
-from trashnet.runs.store import list_runs, new_run
+from trashnet.runs.store import RELEASED, list_runs, new_run
 
 
 @pytest.fixture(autouse=True)
@@ -49,15 +51,18 @@ def _nothing_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @both_ways
 @pytest.mark.parametrize("name", PAGES)
-def test_an_empty_home_says_what_is_missing(env: Environment, name: str, way: str) -> None:
+def test_an_empty_home_has_trashnet_and_no_run(env: Environment, name: str, way: str) -> None:
     page = open_page(name, way)
-    assert "no photos on this machine yet" in words(page).lower()
     assert len(page.error) == 0
-    if name in NEED_PHOTOS:
-        assert {b.key for b in page.button} >= {"photos_fetch", "photos_draw"}
-    if name in ("Home", "Evaluation", "Classify"):
-        assert len(page.info) == 1
+    assert "TrashNet, 2,527 photos" in words(page)
+    if name in ("Evaluation", "Classify"):
+        assert "No run has finished yet" in page.info[0].value
         assert len(page.metric) == 0
+    if name == "Home":
+        assert "Train a model" in page.info[0].value
+    if name == "Training":
+        assert "Nothing has been trained yet" in words(page)
+        assert len(page.dataframe) == 0
 
 
 def test_a_model_can_be_opened_without_photos(env: Environment) -> None:
@@ -69,17 +74,27 @@ def test_a_model_can_be_opened_without_photos(env: Environment) -> None:
     assert "'nobody' is no name on the Hub" in error.value
 
 
-@pytest.mark.slow
-def test_sample_pictures_are_one_press_away(env: Environment) -> None:
+def test_photos_of_ones_own_are_chosen_on_the_page_remembered_and_left(
+    env: Environment, own_folder: Path
+) -> None:
     page = open_page("Dataset")
-    page.button(key="photos_draw").click()
-    run(page)
-    assert [button.key for button in page.button] == ["photos_instead"]  # the way to real ones
-    assert metrics(page)["Pictures"].value == "240"
-    assert "sample pictures, not photos" in words(page)
-    page.session_state["dataset_tab"] = page.tabs[1].label
-    assert len(pictures(run(page))) == 60
-    assert "240" in metrics(open_page("Home"))["Pictures"].value
+    page.text_input(key="photos_path").set_value(str(own_folder))
+    run(page).button(key="photos_use").click()
+    assert own_folder.name in words(run(page))
+    assert own_folder.name in words(open_page("Training"))  # in another visit, too
+    page.button(key="photos_back").click()
+    assert "TrashNet, 2,527 photos" in words(run(page))
+
+
+def test_a_path_without_photos_is_one_sentence_and_changes_nothing(
+    env: Environment, tmp_path: Path
+) -> None:
+    page = open_page("Dataset")
+    page.text_input(key="photos_path").set_value(str(tmp_path / "gone"))
+    run(page).button(key="photos_use").click()
+    (error,) = run(page).error
+    assert is_sentence(error.value) and "gone" in error.value
+    assert "TrashNet, 2,527 photos" in words(open_page("Dataset"))
 
 
 def test_fetching_without_a_network_says_so_and_offers_again(env: Environment) -> None:
@@ -89,21 +104,7 @@ def test_fetching_without_a_network_says_so_and_offers_again(env: Environment) -
     (error,) = page.error
     assert is_sentence(error.value)
     assert "HF_HUB_OFFLINE" in error.value
-    assert {b.key for b in page.button} >= {"photos_fetch", "photos_draw"}
-
-
-@both_ways
-@pytest.mark.parametrize("name", PAGES)
-def test_pictures_without_a_run(samples: Photos, name: str, way: str) -> None:
-    page = open_page(name, way)
-    assert len(page.error) == 0
-    assert "sample pictures" in words(page)
-    if name in ("Evaluation", "Classify"):
-        assert "No run has finished yet" in page.info[0].value
-        assert len(page.metric) == 0
-    if name == "Training":
-        assert "Nothing has been trained yet" in words(page)
-        assert len(page.dataframe) == 0
+    assert not page.button(key="photos_fetch").disabled
 
 
 # ---------------------------------------------------------------- what is broken
@@ -279,7 +280,6 @@ def test_starting_makes_a_run_with_the_chosen_settings(
     chosen |= {"class_weights": False, "brightness": 0.1, "rotation": 30.0}
     chosen |= {"horizontal_flip": False, "tracking": "off"}
     assert made.train_config.to_dict() | chosen == made.train_config.to_dict()
-    assert made.is_sample
     assert made.id in words(page)
     assert len(page.get("progress")) == 1  # it is shown at once, waiting for its process
     assert made.id in page.dataframe[0].value.to_string()
@@ -383,7 +383,6 @@ def test_every_figure_carries_its_split_and_n(mistaken: Run, way: str, split: st
     assert accuracy.value == f"{figures['accuracy']:.1%}"
     assert f"{split}, n = {figures['n']}" in accuracy.delta
     assert metrics(page)["Macro F1"].value == f"{figures['macro_f1']:.3f}"
-    assert "drawn sample pictures" in page.warning[0].value
 
 
 @pytest.mark.parametrize("split", ["test", "train"])
@@ -442,17 +441,66 @@ def test_at_first_all_mistakes_are_shown_the_surest_first(mistaken: Run) -> None
     assert shown == wrong.file.tolist()[:24]
 
 
-def test_photos_that_are_gone_leave_a_note(
-    mistaken: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def of_somebody_else(run: Run) -> None:
+    """Makes a run's photos others of the same names, which are not on this machine."""
+    run.index().assign(sha256="0" * 64).to_parquet(run.path / "index.parquet")
+
+
+def test_photos_are_looked_for_where_they_are_now(mistaken: Run, tmp_path: Path) -> None:
     config = json.loads((mistaken.path / "config.json").read_text())
     config["data"]["root"] = str(tmp_path / "gone")
     (mistaken.path / "config.json").write_text(json.dumps(config))
-    assert pictures(open_page("Evaluation"))  # they are looked for where the photos are now
-    monkeypatch.setenv("TRASHNET_DATA", "")
+    assert pictures(open_page("Evaluation"))
+
+
+def test_figures_without_photos_have_one_banner_and_tables(mistaken: Run) -> None:
+    of_somebody_else(mistaken)
     page = open_page("Evaluation")
     assert pictures(page) == []
-    assert "photo not on this machine" in words(page)
+    (banner,) = page.info
+    assert "not on this machine" in banner.value
+    wrong = table_of(mistaken, "test").query("label != predicted")
+    (listed,) = [d.value for d in page.dataframe if "photo" in d.value]
+    assert len(listed) == min(len(wrong), 24) and set(listed.photo) <= set(wrong.file)
+    page.query_params["photo"] = listed.photo[0]  # as a chosen row does
+    assert "The photo itself is not on this machine" in words(run(page))
+    for tab in ("Calibration", "Bias", "Label errors", "Compare"):
+        page.session_state["evaluation_tab"] = tab
+        assert pictures(run(page)) == []
+
+
+def test_other_pictures_under_the_same_names_are_never_the_runs(
+    env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The photos in use have TrashNet's names; the released run's stay TrashNet's own."""
+    monkeypatch.setattr("pages.shared.runs.RELEASED", RELEASED)
+    released = Run(RELEASED)
+    for number, file in enumerate(released.index().file):
+        path = tmp_path / "trashnet" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number % 256, number // 256, 99)).save(path)
+    monkeypatch.setenv("TRASHNET_DATA", str(tmp_path / "trashnet"))
+    sent: list[Path | None] = []
+    path_of = PhotoSource.path
+    monkeypatch.setattr(
+        PhotoSource, "path", lambda self, file: sent.append(found := path_of(self, file)) or found
+    )
+    for name in ("Home", "Evaluation"):
+        sent.clear()
+        page = open_page(name, "alone")
+        assert {path.parents[1] for path in sent if path} == {env.photos / "trashnet-small"}
+    page.session_state["evaluation_tab"] = "Label errors"
+    run(page)
+    assert "not the photos in use" in words(page)
+    assert not [b for b in page.button if str(b.key).startswith("label_errors_relabel")]
+    page.session_state["evaluation_tab"] = "Errors"
+    page.query_params["photo"] = released.predictions(["file"]).file[0]
+    run(page)
+    assert not [b for b in page.button if str(b.key).startswith("dialog_")]  # nothing to review
+    page = open_page("Dataset", "alone")
+    for tab in ("Map", "Audit"):
+        page.session_state["dataset_tab"] = tab
+        assert "a model that never saw" not in words(run(page)).lower()
 
 
 def test_the_report_has_a_row_per_class(mistaken: Run) -> None:
@@ -517,12 +565,13 @@ def test_several_uploads_are_answered_each_for_itself(trained: Run, samples: Pho
 def test_home_shows_the_latest_runs_figures(trained: Run) -> None:
     page = open_page("Home")
     report = trained.evaluation()["splits"]["test"]
-    (accuracy,) = [m for m in page.metric if "ccuracy" in m.label]
-    assert accuracy.value == f"{report['accuracy']:.1%}"
-    assert f"test, n = {report['n']}" in accuracy.delta
+    assert f"**{report['accuracy']:.1%}** of {report['n']} photos" in words(page)
+    assert "test photos" in words(page)
     wrong = report["n"] - int(np.trace(np.array(report["confusion_matrix"])))
-    assert f"{wrong} of {report['n']} test" in words(page)
-    assert trained.id in page.dataframe[0].value.to_string()
+    assert f"{wrong} photos it gets wrong" in words(page)
+    (row,) = page.dataframe[0].value.to_dict("records")
+    assert row["run"] == trained.id
+    assert list(row["curve"]) == trained.epochs().val_accuracy.tolist()
 
 
 # ---------------------------------------------------------------- the app's process

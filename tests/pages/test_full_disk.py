@@ -50,4 +50,4 @@ def test_photos_that_cannot_be_noted_are_shown(
     refusing_disk(monkeypatch, env.home)
     page = open_page("Dataset", "alone")
     assert list(page.error) == []
-    assert metrics(page)["Pictures"].value == "240"
+    assert metrics(page)["Photos"].value == "240"

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from pages.shared import owner
 from pages.shared.password import PASS_SECONDS, Door, Pass
 from tests.pages.visiting import PAGES, every_page, open_page, run, words
 from trashnet.config import TrainConfig
-from trashnet.data.dataset import Photos
+from trashnet.data.dataset import Photos, choose_photos
 from trashnet.data.index import review_of
 from trashnet.environment import Environment
 from trashnet.errors import RunError
@@ -110,6 +109,7 @@ def begun(place: Place, state: str) -> Run:
 def evaluation(place: Place, tab: str, **parameters: str) -> AppTest:
     page = open_page("Evaluation", "alone")
     page.session_state["evaluation_tab"] = tab
+    page.session_state["evaluation_run"] = place.run.id
     for name, value in parameters.items():
         page.query_params[name] = value
     return run(page)
@@ -198,33 +198,26 @@ def from_dialog(place: Place) -> Callable[[], None]:
     return lambda: press(page, f"dialog_exclude_{file}")
 
 
-def drawn(place: Place, root: Path) -> Path:
-    """Puts sample pictures in a folder: those drawn already, because drawing takes seconds."""
-    return Path(shutil.copytree(place.samples.root, root))
-
-
-def draw(place: Place) -> Callable[[], None]:
-    place.monkeypatch.setenv("TRASHNET_DATA", "")
-    place.monkeypatch.setattr(
-        "trashnet.data.dataset.write_samples", lambda root, **_: drawn(place, root)
-    )
-    page = open_page("Dataset", "alone")
-    return lambda: press(page, "photos_draw")
-
-
 def fetch(place: Place) -> Callable[[], None]:
     place.monkeypatch.setenv("TRASHNET_DATA", "")
-    place.record("pages.shared.photos.fetch_trashnet")
+    place.record("pages.sections.dataset.photo_source.fetch_trashnet")
     page = open_page("Dataset", "alone")
     return lambda: press(page, "photos_fetch")
 
 
-def fetch_instead(place: Place) -> Callable[[], None]:
+def choose(place: Place) -> Callable[[], None]:
     place.monkeypatch.setenv("TRASHNET_DATA", "")
-    place.record("pages.shared.photos.fetch_trashnet")
-    drawn(place, place.env.photos / "samples")
     page = open_page("Dataset", "alone")
-    return lambda: press(page, "photos_instead")
+    page.text_input(key="photos_path").set_value(str(place.samples.root))
+    run(page)
+    return lambda: press(page, "photos_use")
+
+
+def go_back(place: Place) -> Callable[[], None]:
+    place.monkeypatch.setenv("TRASHNET_DATA", "")
+    choose_photos(place.env, place.samples.root)
+    page = open_page("Dataset", "alone")
+    return lambda: press(page, "photos_back")
 
 
 ACTIONS: dict[str, Callable[[Place], Callable[[], None]]] = {
@@ -241,9 +234,9 @@ ACTIONS: dict[str, Callable[[Place], Callable[[], None]]] = {
     "measure robustness": measure,
     "stop measuring": stop_measuring,
     "exclude an answered photo": from_dialog,
-    "draw samples": draw,
     "fetch photos": fetch,
-    "fetch photos instead of samples": fetch_instead,
+    "choose other photos": choose,
+    "go back to TrashNet": go_back,
 }
 
 
@@ -479,8 +472,8 @@ def test_without_a_password_the_place_decides(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    said = [b.help for b in open_page("Dataset").button if b.key == "photos_draw"]
-    assert said == ([owner.HOW] if refused else [""])
+    button = open_page("Dataset").button(key="photos_fetch")
+    assert button.disabled == refused == (button.help == owner.HOW)
 
 
 @dataclass

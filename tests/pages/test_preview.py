@@ -136,7 +136,9 @@ def test_a_worker_that_fails_leaves_one_sentence_and_a_button(
 # ---------------------------------------------------------------- splits
 
 
-def test_before_an_audit_the_tab_says_what_is_missing(samples: Photos) -> None:
+def test_before_an_audit_the_tab_says_what_is_missing(samples: Photos, env: Environment) -> None:
+    for table in env.cache.glob("pairs-*"):
+        table.unlink()
     page = open_tab("Splits")
     assert "python -m trashnet audit" in words(page)
     assert len(page.error) == 0 and pictures(page) == []

@@ -18,8 +18,8 @@ from benchmarks.measuring import ROOT, Row, by_turns, fresh_process, row
 from benchmarks.page import MARKER, as_markdown, by_hand
 from benchmarks.photos import some_photos
 from benchmarks.serving import serving
+from tests.pictures import trashnet_photo
 from trashnet.data.dataset import Photos
-from trashnet.data.synthetic import draw_sample
 from trashnet.training.networks import build_model
 
 ROWS = [
@@ -136,10 +136,11 @@ def test_what_libraries_print_is_not_in_the_result(
 # ---------------------------------------------------------------- what is measured
 
 
-def test_photos_are_drawn_where_there_are_none(tmp_path: Path) -> None:
+def test_photos_are_of_all_classes_alike(tmp_path: Path) -> None:
     photos, what = some_photos(tmp_path / "photos", 20)
-    assert what == "20 drawn pictures" and len(photos.files) == 20 and len(photos.classes) == 6
-    assert draw_sample("glass", 1).size == (512, 384)
+    assert what == "20 photos of trashnet" and len(photos.files) == 20
+    assert {file.split("/")[0] for file in photos.files} == set(photos.classes)
+    assert len(photos.classes) == 6
 
 
 def test_real_photos_are_copied_and_said_so(
@@ -191,9 +192,9 @@ def test_the_published_network_differs_from_ours_in_its_normalization_alone() ->
 
 @pytest.mark.slow
 def test_growth_fills_folders_with_files_that_all_differ(tmp_path: Path) -> None:
-    growth._write(tmp_path / "photos", 150)
+    growth._write(tmp_path / "photos", 240)
     files = list((tmp_path / "photos").rglob("*.jpg"))
-    assert len(files) == len({path.read_bytes() for path in files}) == 150
+    assert len(files) == len({path.read_bytes() for path in files}) == 240
     found = growth._child(tmp_path / "photos", tmp_path / "cache")
     assert set(found) == {"reading", "opening", "decoding"}
     assert 0 < found["opening"]["seconds"] < found["reading"]["seconds"]
@@ -207,7 +208,7 @@ def test_an_app_that_cannot_start_is_said_so(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_visitors_are_answered_over_the_web_socket(tmp_path: Path) -> None:
-    draw_sample("metal", 3).save(tmp_path / "photo.jpg")
+    trashnet_photo("metal", 3).save(tmp_path / "photo.jpg")
     photo = (tmp_path / "photo.jpg").read_bytes()
     with serving() as (port, _):
         visitors = [people.Visitor(port) for _ in range(3)]

@@ -33,6 +33,7 @@ READS = {"log_tail", "tail"}
 
 ANYBODY = {
     "find_photos": "opens what is there; a zip is extracted once, to the owner's own cache",
+    "small_folder": "unpacks the package's photos, once",
     "scan": "keeps what it measured of the owner's photos",
     "pixel_statistics": "the same",
     "review_of": "carries the owner's decisions over to photos that were renamed, by their content",
@@ -194,7 +195,7 @@ def test_every_action_of_a_page_is_behind_the_guard() -> None:
 
 
 def test_what_is_known_to_act_is_found() -> None:
-    functions = {"start", "stop", "new_run", "delete", "describe_as", "use_samples", "measured"}
+    functions = {"start", "stop", "new_run", "delete", "describe_as", "choose_photos", "measured"}
     assert {("function", name) for name in functions} <= ACTIONS
     assert {("method", name) for name in ("decide", "undo", "write_status")} <= ACTIONS
     assert ("function", "load_photo") not in ACTIONS and ("function", "describe") not in ACTIONS

@@ -56,7 +56,7 @@ def upload_in_frame(browser: Browser, frame: str, photo: Path) -> tuple[int, str
     page.set_default_timeout(45_000)
     page.goto(frame)
     app = page.frame_locator("iframe")
-    expect(app.get_by_test_id("stMetric").first).to_be_visible(timeout=60_000)
+    expect(app.get_by_text("Or try one of these")).to_be_visible(timeout=60_000)
     with page.expect_response(
         lambda r: "upload_file" in r.url and r.request.method == "PUT"
     ) as put:

@@ -119,9 +119,19 @@ def test_its_script_trains_and_reports_in_one_command(
     sample_photos: Photos, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
-    shutil.copytree(sample_photos.root, home / "photos" / "samples")
     summary = tmp_path / "summary.md"
-    options = ("--samples", "--epochs", "2", "--image-size", "32", "--tracking", "off")
+    options = (
+        "--data",
+        str(sample_photos.root),
+        "--epochs",
+        "2",
+        "--image-size",
+        "32",
+        "--split",
+        "random",
+        "--tracking",
+        "off",
+    )
     # The script takes the `python` it finds, and the tests may be run without theirs activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(

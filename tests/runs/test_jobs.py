@@ -41,9 +41,11 @@ def test_a_job_that_fails_says_why(env: Environment, tmp_path: Path) -> None:
     assert job.failure.startswith("There is no run 'no-such-run'")
 
 
-def test_what_a_finished_job_said_is_no_failure(env: Environment, tmp_path: Path) -> None:
+def test_what_a_finished_job_said_is_no_failure(
+    env: Environment, samples: Photos, tmp_path: Path
+) -> None:
     job = Job(tmp_path, "index")
-    job.start(["data", "--samples"], env)
+    job.start(["data", "--split", "random"], env)
     wait(job)
     assert job.said and job.failure == ""
 

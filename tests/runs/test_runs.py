@@ -56,7 +56,7 @@ def test_a_new_run_says_everything_that_decided_it(run: Run) -> None:
     assert run.train_config == TrainConfig(epochs=7)
     assert config["schema"] == 1 and config["classes"] == ["can", "jar"] == list(run.classes)
     assert (config["seed"], config["split"]) == (0, "object")
-    assert config["data"]["photos"] == 2 and not run.is_sample
+    assert config["data"]["photos"] == 2
     assert {"python", "tensorflow", "keras", "numpy"} <= set(config["versions"])
     assert run.id.startswith("cnn-baseline-2") and run.id.endswith("-1")
     assert (run.status().state, run.status().epoch) == ("waiting", 0)

@@ -63,7 +63,7 @@ if devices > 1:
     mirrored = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)])
     trainer.strategy = lambda batch: mirrored
 env = Environment(home, hub_offline=True)
-run = new_run(env.runs, TrainConfig(**settings), open_folder(root, "samples", "samples"))
+run = new_run(env.runs, TrainConfig(**settings), open_folder(root, "samples", "folder"))
 steps, states = [], []
 
 def on_progress(done, total, what):

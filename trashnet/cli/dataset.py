@@ -12,7 +12,7 @@ from trashnet.cli.options import Subparsers, add_command, add_settings, add_shar
 from trashnet.cli.output import progress_bar, show_lines
 from trashnet.config import Split, TrainConfig
 from trashnet.data import index
-from trashnet.data.dataset import find_photos, trashnet_facts, use_samples
+from trashnet.data.dataset import find_photos, trashnet_facts
 from trashnet.data.download import fetch_trashnet
 from trashnet.data.review import Action
 from trashnet.data.scan import scan
@@ -46,9 +46,8 @@ def _write_table(table: Any, path: Path) -> None:
 def _add_data(commands: Subparsers) -> None:
     help = "find, fetch, verify and split the photos"
     parser = add_command(commands, "data", _data, _show_data, help, "--data", "--progress")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--fetch", action="store_true", help="download TrashNet (43 MB)")
-    source.add_argument("--samples", action="store_true", help="draw the sample pictures")
+    help = "download TrashNet's photos in full size (43 MB); small ones come with the package"
+    parser.add_argument("--fetch", action="store_true", help=help)
     parser.add_argument("--index", metavar="FILE", help="write the index as .csv or .parquet")
     help = "save the splits in a new folder, as datasets.load_from_disk opens them"
     parser.add_argument("--save", metavar="FOLDER", help=help)
@@ -69,8 +68,6 @@ def _data(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     with progress_bar(options.progress) as on_progress:
         if options.fetch:
             photos = fetch_trashnet(env, on_progress)
-        elif options.samples:
-            photos = use_samples(env, on_progress)
         else:
             photos = find_photos(env, on_progress)
         table = index.load_index(photos, env, options.split, config.seed, on_progress=on_progress)

@@ -12,7 +12,7 @@ from trashnet.cli.output import progress_bar
 from trashnet.data.dataset import find_photos
 from trashnet.data.walk import reasons
 from trashnet.environment import Environment
-from trashnet.errors import ConfigError, PhotoError, RunError
+from trashnet.errors import ConfigError, PhotoError, RunError, TrashnetError
 from trashnet.evaluation.metrics import macro_f1_classes
 from trashnet.runs import store
 from trashnet.runs.damage import damage_of
@@ -126,7 +126,8 @@ def _add_classify(commands: Subparsers) -> None:
     parser.add_argument("photo", nargs="+", metavar="PATH", help=help)
     help = "answer with the mean of photo and mirror image (twice the time)"
     parser.add_argument("--flips", action="store_true", help=help)
-    parser.add_argument("--run", metavar="RUN", help="run to answer with (default: the latest)")
+    help = "model to use (default: the most accurate that knows the classes of the photos in use)"
+    parser.add_argument("--run", metavar="RUN", help=help)
     help = "local, or ray: answer one folder, Parquet file or address of photos on many machines"
     parser.add_argument("--engine", default="local", metavar="local|ray", help=help)
     help = "folder or address that gets the answers as Parquet (Ray)"
@@ -145,20 +146,22 @@ def _classify(
     if options.engine == "local" and of_ray:
         raise ConfigError(f"--{of_ray[0]} goes with --engine ray only.")
     run = _chosen_run(options.run, env)
-    drawn = ", which was trained on drawn sample pictures" if run.is_sample else ""
-    logging.info("answered by %s%s", run.id, drawn)
+    logging.info("answered by %s", run.id)
     return _classify_here(options, run) if options.engine == "local" else _scale(options, run)
 
 
 def _chosen_run(name: str | None, env: Environment) -> Run:
     if name is not None:
         return store.open_run(env.runs, name)
-    finished = [run for run in (*store.list_runs(env.runs), Run(store.RELEASED)) if run.is_finished]
-    # The latest that knows photos; one that knows drawings only where it is named.
-    for run in sorted(finished, key=lambda run: run.is_sample):
-        if damage_of(run) is None:
-            return run
-    raise RunError("There is no finished run yet; train one with 'python -m trashnet train'.")
+    found = [run for run in (*store.list_runs(env.runs), Run(store.RELEASED)) if run.is_finished]
+    whole = [run for run in found if damage_of(run) is None]
+    if not whole:
+        raise RunError("There is no finished run yet; train one with 'python -m trashnet train'.")
+    try:
+        classes = find_photos(env).classes
+    except TrashnetError:  # the photos in use are not needed to classify others
+        classes = None
+    return store.best_first(whole, classes)[0]
 
 
 def _classify_here(options: argparse.Namespace, run: Run) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ from trashnet.cli.options import (
     ray_installed,
 )
 from trashnet.cli.output import progress_bar
-from trashnet.data.dataset import find_photos, use_samples
+from trashnet.data.dataset import find_photos
 from trashnet.data.index import check_splittable, review_of
 from trashnet.environment import Environment
 from trashnet.errors import ConfigError, RunError
@@ -35,7 +35,6 @@ def _add_train(commands: Subparsers) -> None:
     help = "train and evaluate a model"
     parser = add_command(commands, "train", _train, _show_training, help, "--data", "--config")
     add_settings(parser)
-    parser.add_argument("--samples", action="store_true", help="train on the sample pictures")
     help = "train this run, which waits to be trained, with its own settings"
     parser.add_argument("--run", metavar="RUN", help=help)
 
@@ -45,7 +44,7 @@ def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
         return _train_waiting(options, env)
     config = configured(options)
     with progress_bar() as on_progress:
-        photos = use_samples(env, on_progress) if options.samples else find_photos(env, on_progress)
+        photos = find_photos(env, on_progress)
         check_splittable(photos, env, config, on_progress)
     run = store.new_run(env.runs, config, photos, review_of(photos, env).latest())
     logging.info("run %s in %s", run.id, run.path)
@@ -54,7 +53,7 @@ def _train(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
 
 def _train_waiting(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
     """Trains a run that the app or a sweep has made, and that has not begun."""
-    given = [name for name in ("config", "data", "samples") if getattr(options, name)]
+    given = [name for name in ("config", "data") if getattr(options, name)]
     if given := [*given, *given_settings(options)]:
         option = given[0].replace("_", "-")
         raise ConfigError(f"--run trains a run with its own settings; leave out --{option}.")

@@ -1,21 +1,24 @@
 """A data set on this disk: found, opened, extracted."""
 
 import contextlib
+import hashlib
 import os
 import re
+import shutil
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import pandas as pd
 from filelock import FileLock
 
 from trashnet.data.archive import extract_pictures
-from trashnet.data.synthetic import is_sample_folder, write_samples
+from trashnet.data.editions import FULL, SMALL, contents, recognise, unpack
 from trashnet.data.walk import (
-    LEFT_OUT_FILE,
+    ABOUT_FILE,
     Walk,
     class_key,
     printable,
@@ -25,8 +28,16 @@ from trashnet.data.walk import (
 )
 from trashnet.environment import PACKAGE, Environment
 from trashnet.errors import DataError
-from trashnet.files import digest, mark_used, read_json, temporary_folder, unused, write_json
-from trashnet.progress import Progress, silent
+from trashnet.files import (
+    digest,
+    mark_used,
+    read_json,
+    temporary_folder,
+    unused,
+    write_atomically,
+    write_json,
+)
+from trashnet.progress import Progress, parallel, silent
 
 _ASSETS = PACKAGE / "assets"
 
@@ -37,11 +48,13 @@ class Photos:
 
     Attributes:
         root: Folder that holds one folder of photos per class.
-        name: What to call it: `trashnet`, `samples`, or the folder's or zip's own name.
-        source: Where it was found: `folder`, `zip`, `cache`, `hub` or `samples`.
+        name: What to call it: `trashnet`, or the folder's or zip's own name.
+        source: Where it was found: `folder`, `zip`, `cache`, `hub` or `package`.
         classes: Names of the class folders, alphabetical.
         files: Keys of all photos (`glass/glass115.jpg`), sorted.
         left_out: Why other files are none of them, by path.
+        edition: Which of TrashNet's they are (`trashnet.data.editions`); None if they are others.
+        warning: What somebody should know of them, in a sentence, or "".
     """
 
     root: Path
@@ -50,6 +63,8 @@ class Photos:
     classes: tuple[str, ...]
     files: tuple[str, ...]
     left_out: Mapping[str, str] = field(default_factory=dict, compare=False)
+    edition: str | None = None
+    warning: str = ""
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -65,14 +80,9 @@ class Photos:
         return tuple(sorted({file.rpartition("/")[0] for file in self.files}))
 
     @property
-    def is_sample(self) -> bool:
-        """Whether these are the generated pictures, not photos."""
-        return self.source == "samples"
-
-    @property
     def is_trashnet(self) -> bool:
         """Whether these are exactly TrashNet's 2,527 photos, so its facts apply."""
-        return set(self.files) == set(trashnet_facts().index)
+        return self.edition is not None
 
 
 @cache
@@ -90,34 +100,101 @@ def trashnet_pairs() -> pd.DataFrame:
 # ---------------------------------------------------------------- find
 
 
-def has_photos(env: Environment) -> bool:
-    """Whether `find_photos` has something to open; a look, not a reading."""
-    return (
-        env.data is not None
-        or (env.photos / "trashnet").is_dir()
-        or is_sample_folder(env.photos / "samples")
-    )
-
-
 def find_photos(env: Environment, on_progress: Progress = silent) -> Photos:
-    """Returns the data set to use: `TRASHNET_DATA`, else fetched TrashNet, else the samples.
+    """Returns the data set to use: `TRASHNET_DATA`, else what was chosen, else TrashNet.
 
-    A zip is extracted once, into `env.photos`. Nothing is downloaded.
+    That is the full-size photos where they were fetched, else the small ones of the package. A zip
+    is extracted once, into `env.photos`. Nothing is downloaded.
 
     Raises:
-        DataError: None is there, or what is there is damaged; the sentence says what to do.
+        DataError: What was named is gone or damaged; the sentence says what to do.
     """
-    if env.data is not None:
-        return _open_source(env.data, env, on_progress)
+    named = env.data or chosen_photos(env)
+    if named is not None:
+        return _open_source(named, env, on_progress)
     if (fetched := env.photos / "trashnet").is_dir():
-        return open_folder(fetched, "trashnet", "cache")
-    if is_sample_folder(samples := env.photos / "samples"):
-        return open_folder(samples, "samples", "samples")
-    raise DataError(
-        "There are no photos on this machine yet; fetch TrashNet with "
-        "'python -m trashnet data --fetch', or set TRASHNET_DATA to a folder of class folders "
-        "or a zip of one."
-    )
+        return open_folder(fetched, "trashnet", "cache", edition=FULL)
+    return small_trashnet(env, on_progress)
+
+
+def small_trashnet(env: Environment, on_progress: Progress = silent) -> Photos:
+    """Returns TrashNet as the package ships it; the first time it is unpacked, in a second.
+
+    Raises:
+        DataError: There is no room for it.
+    """
+    return open_folder(small_folder(env, on_progress), "trashnet", "package", edition=SMALL)
+
+
+def small_folder(env: Environment, on_progress: Progress = silent) -> Path:
+    """Returns the folder of `small_trashnet`, without a look into it.
+
+    Raises:
+        DataError: There is no room for it.
+    """
+    try:
+        return unpack(env.photos / "trashnet-small", on_progress)
+    except OSError as error:
+        raise DataError(
+            f"TrashNet's photos could not be unpacked to {env.photos} ({error.strerror}); free "
+            "some space or set TRASHNET_HOME to a larger disk."
+        ) from error
+
+
+def chosen_photos(env: Environment) -> Path | None:
+    """Returns the folder or zip that `choose_photos` was given, if any."""
+    stored = read_json(env.photos / _CHOSEN)
+    return Path(stored["path"]) if isinstance(stored, dict) and "path" in stored else None
+
+
+def choose_photos(env: Environment, path: Path | None, on_progress: Progress = silent) -> Photos:
+    """Opens a folder or zip of one's own and remembers it; None goes back to TrashNet.
+
+    Raises:
+        DataError: It cannot be used; the sentence says why, and what was chosen before stays.
+    """
+    if path is None:
+        (env.photos / _CHOSEN).unlink(missing_ok=True)
+        return find_photos(env, on_progress)
+    photos = _open_source(path, env, on_progress)
+    env.photos.mkdir(parents=True, exist_ok=True)
+    write_json(env.photos / _CHOSEN, {"path": str(path)})
+    return photos
+
+
+def keep_photos(env: Environment, contents: Mapping[str, bytes]) -> Path:
+    """Writes files that were sent to `env.photos` and returns the folder, or the zip if it is one.
+
+    Args:
+        env: The environment.
+        contents: By name, which may be a path.
+
+    Raises:
+        DataError: A name leads outside of a folder.
+    """
+    names = {name: PurePath(name.replace("\\", "/")) for name in contents}
+    if odd := [name for name, path in names.items() if path.is_absolute() or ".." in path.parts]:
+        raise DataError(f"The name {odd[0]!r} leads outside of its folder; nothing was kept.")
+    own = env.photos / "own"
+    own.mkdir(parents=True, exist_ok=True)
+    if len(contents) == 1 and (name := next(iter(contents))).lower().endswith(".zip"):
+        write_atomically(own / names[name].name, lambda path: path.write_bytes(contents[name]))
+        return own / names[name].name
+    top = min(names.values()).parts[0]
+    stamp = digest("".join(f"{name}{len(content)}" for name, content in sorted(contents.items())))
+    target = own / f"{top}-{stamp}"
+    with temporary_folder(target) as partial:
+        for name, content in contents.items():
+            path = partial / names[name]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+        partial.mkdir()  # which the context removes
+    return target
+
+
+_CHOSEN = "chosen.json"
 
 
 def _open_source(path: Path, env: Environment, on_progress: Progress) -> Photos:
@@ -125,8 +202,6 @@ def _open_source(path: Path, env: Environment, on_progress: Progress) -> Photos:
         raise DataError(f"There are no photos at {path}; correct TRASHNET_DATA or --data.")
     if (shown := printable(str(path))) != str(path):
         raise DataError(f"The path to the photos, {shown}, is not UTF-8; rename it.")
-    if is_sample_folder(path):
-        return open_folder(path, "samples", "samples")
     if path.is_dir():
         return open_folder(path, path.name, "folder")
     # With the rules of what is extracted, or an extraction by older ones would stay for good.
@@ -146,7 +221,11 @@ _RULES = "2:"
 
 
 def open_folder(
-    root: Path, name: str, source: str, left_out: Mapping[str, str] | None = None
+    root: Path,
+    name: str,
+    source: str,
+    left_out: Mapping[str, str] | None = None,
+    edition: str | None = None,
 ) -> Photos:
     """Opens a folder of class folders, or a folder that wraps one.
 
@@ -155,9 +234,10 @@ def open_folder(
         name: What to call it.
         source: Where it was found.
         left_out: What is known to be missing in it, and why, by name.
+        edition: Of TrashNet, where that is known; else the photos are looked at.
 
     Raises:
-        DataError: It is gone, holds no class folders, or is an incomplete copy of TrashNet.
+        DataError: It is gone, or holds no class folders.
     """
     if not root.is_dir():
         raise DataError(f"The photo folder {root} is gone; bring it back or choose other photos.")
@@ -165,7 +245,8 @@ def open_folder(
     root = root / path
     files = tuple(file for file in found.files if "/" in file)
     loose = {file: "outside the class folders" for file in found.files if "/" not in file}
-    left_out = {**(left_out or _stored_left_out(root)), **found.left_out, **loose}
+    stored = _stored(root) if source == "zip" else {}
+    left_out = {**(left_out or stored.get("left_out", {})), **found.left_out, **loose}
     if not files:
         because = f" (left out: {reasons(left_out)})" if left_out else ""
         raise DataError(
@@ -174,9 +255,39 @@ def open_folder(
         )
     _check_layout(root, files, found, source)
     classes = _class_names(file.split("/")[0] for file in files)
-    photos = Photos(root, name, source, classes, files, {} if source == "samples" else left_out)
-    _check_trashnet(photos)
-    return replace(photos, name="trashnet") if photos.is_trashnet else photos
+    warning = ""
+    if stored:
+        edition, warning = stored["edition"], stored["warning"]
+    elif edition is None:
+        edition, warning = _recognised(root, files)
+    name = name if edition is None else "trashnet"
+    return Photos(root, name, source, classes, files, left_out, edition, warning)
+
+
+def _recognised(root: Path, files: tuple[str, ...]) -> tuple[str | None, str]:
+    """As `recognise`, for photos of which most are called like TrashNet's; others are not read."""
+    named = set(files) & set(contents().index)
+    if len(named) <= len(contents()) // 2:
+        return None, ""
+
+    def read(file: str) -> str:
+        try:
+            return hashlib.sha256((root / file).read_bytes()).hexdigest()
+        except OSError:  # said where it is scanned
+            return ""
+
+    return recognise(dict(zip(files, parallel(read, files, silent, ""), strict=True)))
+
+
+def reopen_photos(root: Path, name: str, source: str, env: Environment) -> Photos:
+    """Opens photos again by what a run keeps of them; those of the package are never gone.
+
+    Raises:
+        DataError: They are gone.
+    """
+    if source == "package" and not root.is_dir():
+        return small_trashnet(env)
+    return open_folder(root, name, source)
 
 
 def _class_names(folders: Iterable[str]) -> tuple[str, ...]:
@@ -187,9 +298,13 @@ def _class_names(folders: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names.values()))
 
 
-def _stored_left_out(root: Path) -> dict[str, str]:
-    stored = read_json(root / LEFT_OUT_FILE)
-    return stored if isinstance(stored, dict) else {}
+_ABOUT = ("left_out", "edition", "warning")
+"""What is kept of an extracted zip."""
+
+
+def _stored(root: Path) -> dict[str, Any]:
+    stored = read_json(root / ABOUT_FILE)
+    return stored if isinstance(stored, dict) and set(stored) == set(_ABOUT) else {}
 
 
 _SPLIT_NAMES = frozenset(
@@ -225,30 +340,7 @@ def _check_layout(root: Path, files: tuple[str, ...], found: Walk, source: str) 
     )
 
 
-def _check_trashnet(photos: Photos) -> None:
-    """A folder that is TrashNet for the most part must hold all of it, or counts are wrong."""
-    facts = trashnet_facts()
-    if len(set(photos.files) & set(facts.index)) <= len(facts) // 2:
-        return
-    for label, count in facts.label.value_counts().sort_index().items():
-        found = sum(file.startswith(f"{label}/") for file in photos.files)
-        if found < count:
-            raise DataError(
-                f"{photos.root} holds {found} of TrashNet's {count} photos of {label}, so it is "
-                "an incomplete copy; get the whole data set again."
-            )
-
-
 # ---------------------------------------------------------------- extract
-
-
-def use_samples(env: Environment, on_progress: Progress = silent) -> Photos:
-    """Draws the generated sample pictures, once, and returns them as a data set."""
-    root = write_samples(
-        env.photos / "samples",
-        on_progress=lambda done, total: on_progress(done, total, "Drawing sample pictures"),
-    )
-    return open_folder(root, "samples", "samples")
 
 
 def extract_photos(
@@ -268,7 +360,8 @@ def extract_photos(
                 raise DataError(str(error).replace(str(partial), str(archive))) from error
             if expect_trashnet and not photos.is_trashnet:
                 raise DataError(f"{archive} is not TrashNet's 2,527 photos; fetch it again.")
-            write_json(photos.root / LEFT_OUT_FILE, dict(photos.left_out))
+            found = (dict(photos.left_out), photos.edition, photos.warning)
+            write_json(photos.root / ABOUT_FILE, dict(zip(_ABOUT, found, strict=True)))
             os.replace(photos.root, target)
 
 

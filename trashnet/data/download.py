@@ -1,11 +1,11 @@
 """TrashNet from the Hugging Face Hub."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trashnet.data.dataset import Photos, extract_photos, open_folder
+from trashnet.data.editions import FULL
 from trashnet.environment import Environment
 from trashnet.errors import DataError
 from trashnet.progress import Progress, silent
@@ -33,7 +33,7 @@ def fetch_trashnet(env: Environment, on_progress: Progress = silent) -> Photos:
             extract_photos(archive, target, on_progress, expect_trashnet=True)
         finally:  # a damaged one too, or the Hub's client would take it for whole next time
             archive.unlink(missing_ok=True)
-    return replace(open_folder(target, "trashnet", "cache"), source="hub")
+    return open_folder(target, "trashnet", "hub", edition=FULL)
 
 
 def _download(env: Environment, on_progress: Progress) -> Path:
@@ -41,7 +41,7 @@ def _download(env: Environment, on_progress: Progress) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from tqdm import tqdm
 
-    way_on = "set TRASHNET_DATA to a copy of dataset-resized.zip, or use the sample pictures"
+    way_on = "use the small photos of the package, or set TRASHNET_DATA to dataset-resized.zip"
     if env.hub_offline:
         raise DataError(f"HF_HUB_OFFLINE is set, so TrashNet cannot be fetched; {way_on}.")
 

@@ -154,7 +154,7 @@ def thumbnail(source: Source, size: int = 160) -> bytes:
 
 
 def file_format(source: Source) -> str:
-    """Says how a photo is stored, from the file's head: `JPEG, RGB`.
+    """Says how a photo is stored, from the file's head: `512 × 384 pixels, JPEG, RGB`.
 
     Raises:
         PhotoError: As `load_photo`.
@@ -162,7 +162,7 @@ def file_format(source: Source) -> str:
     name, data = _read(source)
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return f"{image.format}, {image.mode}"
+            return f"{image.width:,} × {image.height:,} pixels, {image.format}, {image.mode}"
     except Exception as error:
         raise PhotoError(f"{name} is not a picture that can be read.") from error
 

@@ -189,8 +189,6 @@ def known_groups(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> p
     """Returns the object of each photo by file: shipped, or from an audit; None before one."""
     if photos.is_trashnet:
         return trashnet_facts().group
-    if photos.is_sample:  # every one is drawn anew
-        return pd.Series(np.arange(len(scanned)), index=scanned.file)
     groups = stored_table("groups", ["file", "group"], scanned, cache_folder)
     return None if groups is None else groups.set_index("file").group
 

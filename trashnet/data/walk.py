@@ -29,8 +29,8 @@ _LITTER = frozenset([".ds_store", "thumbs.db", "desktop.ini", "__macosx"])
 _HEAD = 32
 """Bytes at the start of a file that show whether it is a picture."""
 
-LEFT_OUT_FILE = ".left-out.json"
-"""In the folder of an extracted zip: what was not extracted, and why."""
+ABOUT_FILE = ".about.json"
+"""In the folder of an extracted zip: what was not extracted, and what the photos are."""
 
 
 @dataclass
@@ -161,7 +161,7 @@ def _no_picture(name: str, head: Callable[[], bytes]) -> str | None:
 
 
 def _leave_out(left_out: MutableMapping[str, str], path: str, name: str, why: str) -> None:
-    if name.lower() not in _LITTER and not name.startswith("._") and name != LEFT_OUT_FILE:
+    if name.lower() not in _LITTER and not name.startswith("._") and name != ABOUT_FILE:
         left_out[printable(path)] = why
 
 

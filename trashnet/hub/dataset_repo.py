@@ -13,6 +13,7 @@ import pandas as pd
 
 from trashnet.data.audit_findings import SAME_OBJECT
 from trashnet.data.dataset import Photos
+from trashnet.data.editions import FULL, SMALL
 from trashnet.data.splits import EXCLUDED, SPLITS
 from trashnet.environment import Environment
 from trashnet.errors import DataError, HubError
@@ -250,6 +251,12 @@ def check_repository(name: str) -> None:
 # ---------------------------------------------------------------- card
 
 
+_EDITIONS = {
+    FULL: "its `dataset-resized.zip`, 512 × 384 pixels",
+    SMALL: "its `dataset-resized.zip`, scaled to 384 × 288 pixels",
+}
+
+
 def card(photos: Photos, index: pd.DataFrame, seed: int, repository: str = "") -> str:
     """Returns the data set card: source, licence, split, groups, and what was left out and why."""
     is_trashnet = photos.is_trashnet
@@ -290,10 +297,8 @@ def card(photos: Photos, index: pd.DataFrame, seed: int, repository: str = "") -
         ),
         "## Source and licence",
         "[TrashNet](https://github.com/garythung/trashnet) by Gary Thung and Mindy Yang, MIT "
-        "licence; its `dataset-resized.zip`, 512 × 384 pixels. Please cite them."
-        if is_trashnet
-        else "Drawn sample pictures of TrashNet Explorer; they show nothing real."
-        if photos.is_sample
+        f"licence; {_EDITIONS[photos.edition]}. Please cite them."
+        if photos.edition
         else f"Photos of the publisher's own, from the folder {code(photos.name)}. Say here where "
         "they are from and under which licence they may be used, before you share them.",
     ]

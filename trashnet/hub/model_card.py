@@ -3,7 +3,7 @@
 from typing import Any
 
 from trashnet.config import FROM_SCRATCH, TrainConfig, option
-from trashnet.data.dataset import trashnet_facts
+from trashnet.data.editions import contents, is_trashnet
 from trashnet.hub.markdown import render
 from trashnet.runs.robustness_file import stored
 from trashnet.runs.run import Run
@@ -23,15 +23,15 @@ _METRICS = (("accuracy", "accuracy", "accuracy"), ("f1", "macro_f1", "macro F1")
 
 def train_command(run: Run) -> str:
     """Returns the command that trains such a run: its recipe, and what differs from it."""
-    return command_for(run.train_config, run.is_sample)
+    return command_for(run.train_config)
 
 
-def command_for(config: TrainConfig, samples: bool = False) -> str:
-    """Returns the command that trains a configuration, on the drawn pictures if `samples`."""
+def command_for(config: TrainConfig) -> str:
+    """Returns the command that trains a configuration."""
     recipe = config.recipe(config.model).to_dict()
-    words = ["python -m trashnet train", *["--samples"] * samples, f"--model {config.model}"]
+    words = ["python -m trashnet train", f"--model {config.model}"]
     for name, value in config.to_dict().items():
-        if value != recipe[name] and name != "tracking":
+        if value != recipe[name] and not name.startswith("track"):
             words.append(option(name, value))
     return " ".join(words)
 
@@ -99,7 +99,7 @@ def _metadata(run: Run) -> str:
         )
     ]
     return ModelCardData(
-        license="mit" if ours or run.is_sample else None,  # else it is for the photos' owner to say
+        license="mit" if ours else None,  # else it is for the photos' owner to say
         pipeline_tag="image-classification",
         library_name="litert",
         tags=["waste", "recycling", "litert", "keras"],
@@ -120,7 +120,9 @@ def headline(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def is_of_trashnet(run: Run) -> bool:
-    """Whether a run knows TrashNet's photos, so that what is known of them may be said."""
-    data = run.config["data"]
-    named = data["name"] == "trashnet" and data["source"] != "samples"
-    return named and data["photos"] == len(trashnet_facts())
+    """Whether a run's photos are TrashNet's by content, so that what is known of them holds."""
+    index = run.index()
+    if index is None:  # by an early version, which kept none
+        data = run.config["data"]
+        return data["name"] == "trashnet" and data["photos"] == len(contents())
+    return is_trashnet(index)

@@ -25,8 +25,8 @@ FILES = (
 FOLDERS = ("pages", "trashnet")
 """What the app is made of; tests, benchmarks, tools and documents stay behind."""
 
-LARGEST, LARGEST_TOTAL = 10_000_000, 30_000_000
-"""Bytes of one file and of all; a Space is for code."""
+LARGEST, LARGEST_TOTAL = 10_000_000, 60_000_000
+"""Bytes of one file, beyond which the Hub wants Git LFS, and of all."""
 
 VARIABLES = {"STREAMLIT_SERVER_ENABLE_XSRF_PROTECTION": "false"}
 """What only a Space needs: its page shows the app in another site's frame, where browsers keep the

@@ -56,6 +56,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 Count = Annotated[int, Field(ge=0, le=_MOST_ROWS)]
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _ODD = re.compile(r"[^\w .,+&()'%°±-]")
 
 _SPLITS = {"train", "validation", "test", "excluded"}
@@ -189,7 +190,7 @@ def _config(folder: Path, source: dict[str, Any]) -> dict[str, Any]:
         "precision": "float32",
         "data": {
             "name": _ODD.sub("_", data.name)[:80] or "photos",  # a folder's, so it may be odd
-            "source": "samples" if data.source == "samples" else "hub",
+            "source": "hub",
             "root": "",  # never theirs: pages open files there
             "photos": data.photos,
         },
@@ -263,6 +264,7 @@ def _tables(folder: Path, config: dict[str, Any]) -> dict[str, pd.DataFrame]:
         "index": _table(
             folder / "index.parquet",
             {"file": _is_file, "label": labels, "group": _finite, "flag": _flags}
+            | {"sha256": _hashes}
             | {"original_label": labels}
             | texts
             | dict.fromkeys(QUALITIES, _numbers),
@@ -314,6 +316,11 @@ def _one_of(allowed: set[str]) -> Check:
 
 def _flags(column: pd.Series) -> bool:
     return bool(column.map(lambda flag: isinstance(flag, str) and len(flag) < 100).all())
+
+
+def _hashes(column: pd.Series) -> bool:
+    """Whether all are SHA-256, by which photos are found; unreadable ones have none."""
+    return bool(column.dropna().map(lambda text: bool(_SHA256.fullmatch(str(text)))).all())
 
 
 def _numbers(column: pd.Series) -> bool:

@@ -18,7 +18,7 @@ class Data(Content):
 
     Attributes:
         name: Of the data set.
-        source: Where it came from: `samples`, `folder`, `zip` or `hub`.
+        source: Where it came from: `package`, `folder`, `zip`, `cache` or `hub`.
         root: Its folder on this machine, empty for a run from elsewhere.
         photos: How many there were.
     """

@@ -132,11 +132,6 @@ class Run:
         return {d["file"]: Decision(**d) for d in self.config["review"]}
 
     @property
-    def is_sample(self) -> bool:
-        """Whether the run was trained on the generated pictures."""
-        return self.config["data"]["source"] == "samples"
-
-    @property
     def is_finished(self) -> bool:
         """Whether the run has a model and an evaluation."""
         files = ("model.tflite", "evaluation.json", "predictions.parquet")

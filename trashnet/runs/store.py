@@ -4,7 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -150,6 +150,25 @@ def open_run(root: Path, name: str) -> Run:
             return run
     known = ", ".join(run.id for run in list_runs(root)[:5]) or "none yet"
     raise RunError(f"There is no run {name!r}; the latest are: {known}.")
+
+
+def best_first(runs: Iterable[Run], classes: tuple[str, ...] | None) -> list[Run]:
+    """Returns finished runs, the one to classify with first.
+
+    Those that know exactly these classes come before others, and among them the more accurate:
+    cross-validated, or on validation where a run has no folds.
+    """
+    return sorted(runs, key=lambda run: (run.classes != classes, -judged(run)[1]["accuracy"]))
+
+
+def judged(run: Run) -> tuple[str, dict[str, Any]]:
+    """Returns the report that a finished run is compared by: `out_of_fold`, else validation's."""
+    evaluation = run.evaluation()
+    if "out_of_fold" in evaluation:
+        return "out_of_fold", evaluation["out_of_fold"]
+    splits = evaluation["splits"]
+    name = "validation" if "validation" in splits else "test"
+    return name, splits[name]
 
 
 def results_folder(run: Run, env: Environment) -> Path:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trashnet.config import TrainConfig
-from trashnet.data.dataset import Photos, open_folder
+from trashnet.data.dataset import Photos, reopen_photos
 from trashnet.data.index import class_weights, known_groups, load_index
 from trashnet.data.scan import scan
 from trashnet.data.splits import check_left
@@ -58,7 +58,7 @@ def prepare(run: Run, env: Environment, on_progress: Progress) -> Fold:
         TrashnetError: They are not the photos the run was made for, or cannot be read.
     """
     config, data = run.train_config, run.config["data"]
-    photos = open_folder(Path(data["root"]), data["name"], data["source"])
+    photos = reopen_photos(Path(data["root"]), data["name"], data["source"], env)
     if photos.classes != run.classes:
         raise RunError("The photos' classes changed since the run was made; start a new run.")
     if len(photos.files) != data["photos"]:  # they would be divided differently

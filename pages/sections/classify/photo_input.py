@@ -1,16 +1,13 @@
 """Classify, input: photos from the disk, a zip, the camera, or an example."""
 
-import io
 from typing import Any
 
 import streamlit as st
 
+from pages.shared.examples import examples_of
 from pages.shared.markdown import plain
-from pages.shared.photos import photo_path
 from pages.shared.progress import sentence
-from pages.shared.runs import photo_root, stored_predictions
 from trashnet.data.archive import Room, is_zip, read_pictures
-from trashnet.data.synthetic import SAMPLE_CLASSES, draw_sample
 from trashnet.errors import DataError, PhotoError
 from trashnet.runs.run import Run
 
@@ -72,7 +69,7 @@ def _gathered(uploads: list[Any]) -> list[Sent]:
 
 def _render_examples(run: Run) -> list[Sent]:
     """Draws one picture a class to choose from; the run was not trained on them."""
-    examples = _examples(run)
+    examples = examples_of(run)
     chosen = st.pills(
         "An example of",
         list(examples),
@@ -81,25 +78,3 @@ def _render_examples(run: Run) -> list[Sent]:
         default=next(iter(examples)),
     )
     return [(f"an example of {chosen}", examples[chosen])] if chosen else []
-
-
-def _examples(run: Run) -> dict[str, bytes]:
-    """A picture of each class that the run was not trained on, by what to call it."""
-    found: dict[str, bytes] = {}
-    table, root = stored_predictions(run), photo_root(run)
-    for label in run.classes:
-        files = table.file[(table.split == "test") & (table.label == label)]
-        path = photo_path(root, files.iloc[0]) if len(files) else None
-        if path is not None:
-            found[label] = path.read_bytes()
-    return found or _drawn_examples()
-
-
-@st.cache_data(show_spinner=False)
-def _drawn_examples() -> dict[str, bytes]:
-    found = {}
-    for label in SAMPLE_CLASSES:
-        file = io.BytesIO()
-        draw_sample(label, seed=7).save(file, "JPEG", quality=90)
-        found[label] = file.getvalue()
-    return found

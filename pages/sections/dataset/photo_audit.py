@@ -11,9 +11,9 @@ from pages.sections.dataset.audit_job import audit_of, offer_audit
 from pages.shared.caching import cached
 from pages.shared.markdown import bold, plain
 from pages.shared.photo_dialog import open_photo
-from pages.shared.photos import thumbnails
+from pages.shared.photos import source_of, thumbnails
 from pages.shared.review_buttons import UNCHANGED, Desk, open_desk, render_review, render_undo
-from pages.shared.runs import answering_runs, out_of_fold, suspects_of
+from pages.shared.runs import answering_runs, named_here, out_of_fold, suspects_of
 from pages.shared.widgets import choose_one, data_table, paged, render_thumbnail
 from trashnet.data.audit_findings import (
     CONFLICT,
@@ -65,7 +65,7 @@ def render(
         pairs: The similar ones, or None before an audit.
         places: Where each lies on the map, or None before an audit.
     """
-    suspected = _suspected(photos, index)
+    suspected = _suspected(photos, scanned, index)
     found = _findings(
         scanned[["file", "label", "sha256", "error"]],
         index[["file", "flag", "original_label"]],
@@ -111,17 +111,15 @@ def render(
         _render_cards(photos, rows, desk)
 
 
-def _suspected(photos: Photos, index: pd.DataFrame) -> pd.DataFrame | None:
+def _suspected(photos: Photos, scanned: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame | None:
     """The labels that the best run doubts, of those that never saw the photos they answered.
 
     None where no run answered all of them so.
     """
-    files = set(photos.files)
     for run in answering_runs():
         table = out_of_fold(run) if run.classes == photos.classes else None
-        if table is not None and files.issuperset(table.file):
-            suspected = suspects_of(run)
-            return suspected[suspected.file.isin(index.file)]
+        if table is not None and len(named_here(table, run, scanned)) == len(table):
+            return named_here(suspects_of(run), run, index)
     return None
 
 
@@ -223,7 +221,7 @@ def _render_photo(
     suggested: str | None,
 ) -> None:
     with st.container(width=_WIDTH, gap="xsmall"):
-        (content,) = thumbnails(photos.root, [file], 2 * _WIDTH)
+        (content,) = thumbnails(source_of(photos), [file], 2 * _WIDTH)
         render_thumbnail(content, f"{file}: {label}", _WIDTH)
         st.markdown(words)
         st.button(

@@ -5,6 +5,7 @@ import streamlit as st
 
 from pages.shared.markdown import plain
 from pages.shared.photo_dialog import open_photo
+from pages.shared.photos import source_of
 from pages.shared.review_buttons import open_desk, render_undo
 from pages.shared.widgets import photo_cards
 from trashnet.data.dataset import Photos
@@ -34,7 +35,7 @@ def render_grid(photos: Photos, chosen: pd.DataFrame, key: str, per_page: int = 
     if len(chosen) <= per_page:
         st.caption(f"{len(chosen):,} photo{'s' * (len(chosen) != 1)}")
     photo_cards(
-        photos.root,
+        source_of(photos),
         chosen,
         lambda row: f"{plain(row.file.split('/')[1])} · {row.split}",
         key,

@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages.sections.dataset.photo_browser import render_grid
 from pages.shared.markdown import plain
-from pages.shared.runs import OUT_OF_FOLD, all_predictions
+from pages.shared.runs import OUT_OF_FOLD, all_predictions, named_here
 from pages.shared.widgets import choose_one
 from trashnet.charts import class_colours, photo_map
 from trashnet.data.dataset import Photos
@@ -34,11 +34,11 @@ def render(photos: Photos, index: pd.DataFrame, places: pd.DataFrame, run: Run |
     if way == CLASS:
         table["kind"], colours = table.label, class_colours(photos.classes)
         title = "Photos that look alike lie together"
-    elif way == SPLIT:
+    elif way == SPLIT or run is None:
         table["kind"], colours = table.split, _SPLIT_COLOURS
         title = "Every split should cover the whole map"
     else:
-        said = all_predictions(run).set_index("file")
+        said = named_here(all_predictions(run), run, index).set_index("file")
         right = (said.predicted == said.label).map({True: "right", False: "wrong"})
         table["kind"] = table.file.map(right).fillna("not answered")
         colours = _ANSWER_COLOURS

@@ -7,6 +7,7 @@ import streamlit as st
 
 from pages.shared.caching import cached
 from pages.shared.markdown import plain
+from pages.shared.photos import source_of
 from pages.shared.progress import sentence
 from pages.shared.widgets import chart, choose_one, data_table, photo_grid
 from trashnet.charts import leak_bars
@@ -152,7 +153,7 @@ def _render_pairs(
             with st.container(border=True, width=292):
                 st.markdown(f"similarity **{row.similarity:.2f}**")
                 photo_grid(
-                    photos.root,
+                    source_of(photos),
                     [row.test, row.train],
                     [
                         f"**{end}** {plain(getattr(row, end).split('/')[1])}"

@@ -1,12 +1,11 @@
 """Evaluation, Bias: which photos are recognised less often, beyond chance."""
 
-from pathlib import Path
-
 import pandas as pd
 import streamlit as st
 
 from pages.shared.caching import cached
 from pages.shared.markdown import bold, plain
+from pages.shared.photos import PhotoSource
 from pages.shared.runs import OUT_OF_FOLD, RunView
 from pages.shared.widgets import data_table, photo_cards, split_name
 from trashnet.evaluation.slices import ALL, sentence, slice_of, slices
@@ -64,7 +63,7 @@ def render(view: RunView) -> None:
         if number < len(found):
             with chosen:
                 row = found.loc[number]
-                _render_wrong(view.root, slice_of(said, index, row.quality, row.end), row)
+                _render_wrong(view.photos, slice_of(said, index, row.quality, row.end), row)
 
 
 @cached(max_entries=16, show_spinner="Comparing slices")
@@ -72,13 +71,13 @@ def _slices(run: Run, split: str, _said: pd.DataFrame, _index: pd.DataFrame) -> 
     return slices(_said, _index, run.classes)
 
 
-def _render_wrong(root: Path, inside: pd.DataFrame, row: pd.Series) -> None:
+def _render_wrong(source: PhotoSource, inside: pd.DataFrame, row: pd.Series) -> None:
     if row.label != ALL:
         inside = inside[inside.label == row.label]
     wrong = inside[inside.label != inside.predicted]
     st.markdown(f"{bold(sentence(row))} The {len(wrong)} that are wrong:")
     photo_cards(
-        root,
+        source,
         wrong,
         lambda row: f"{bold(row.label)}  \n{plain(row.predicted)}, {row.confidence:.0%}",
         "bias_page",

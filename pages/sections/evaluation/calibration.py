@@ -78,7 +78,7 @@ def _render_threshold(view: RunView) -> None:
         return
     with st.expander("The withheld photos, the least sure first", key="calibration_withheld"):
         photo_cards(
-            view.root,
+            view.photos,
             withheld.iloc[::-1],
             lambda row: f"{bold(row.label)}  \n{plain(row.predicted)}? {row.confidence:.0%}",
             "calibration_page",

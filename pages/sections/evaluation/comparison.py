@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.shared.caching import cached
 from pages.shared.markdown import bold, plain
-from pages.shared.runs import photo_root
+from pages.shared.runs import photos_of
 from pages.shared.widgets import chart, data_table, photo_cards
 from trashnet.charts import compared_curves
 from trashnet.errors import TrashnetError
@@ -64,7 +64,7 @@ def _render_photos(result: Comparison, one: Run, two: Run, key: str) -> None:
         return
     st.caption(f"Under each photo: its class, then what {one.id} · {two.id} said.")
     photo_cards(
-        photo_root(one),
+        photos_of(one),
         rows,
         lambda row: f"{bold(row.label)}  \n{plain(row.one)} · {plain(row.two)}",
         f"{key}_page",

@@ -127,7 +127,7 @@ def _render_photos(view: RunView) -> None:
         what = f"{len(rows)} {whose} photos: true {true}, predicted {said}"
     st.markdown(f"{bold('; '.join([what, *filters]))}, the surest first.")
     if not rows.empty:
-        photo_cards(view.root, rows, _caption, "evaluation_page", per_page=24, on_open=open_photo)
+        photo_cards(view.photos, rows, _caption, "evaluation_page", per_page=24, on_open=open_photo)
 
 
 def _caption(row: Any) -> str:
