@@ -127,7 +127,12 @@ class TrainConfig(BaseModel):
         False, "once trained, answer with the mean over the photo and its three mirror images"
     )
     class_weights: bool = _setting(True, "weight the loss by inverse class frequency")
-    tracking: Tracking = _setting("auto", "Weights & Biases: auto, online, offline or off")
+    tracking: Tracking = _setting(
+        "auto", "Weights & Biases: auto (only with a key in WANDB_API_KEY), online, offline or off"
+    )
+    track_photos: bool = _setting(
+        False, "send misclassified photos to Weights & Biases even if they are not TrashNet's"
+    )
 
     @model_validator(mode="wrap")
     @classmethod

@@ -24,7 +24,8 @@ class Environment:
     Attributes:
         home: Folder for photos, caches and runs.
         data: Folder of class folders, or zip, to use instead of the fetched photos.
-        wandb_key: Whether Weights & Biases can be reached with a key.
+        wandb_key: Whether a key of Weights & Biases is set for this program. A login that another
+            one left in `~/.netrc` is not.
         wandb_mode: What `WANDB_MODE` asks for (`online`, `offline`, `off`), or None.
         hub_offline: Whether the Hugging Face Hub must not be tried.
         owner_password: What lets the owner act on a server that others can reach.
@@ -93,7 +94,7 @@ def environment() -> Environment:
     return Environment(
         home=path,
         data=absolute(data) if data else None,
-        wandb_key=bool(os.environ.get("WANDB_API_KEY")) or _netrc_has_wandb(),
+        wandb_key=bool(os.environ.get("WANDB_API_KEY")),
         wandb_mode=_WANDB_MODES.get(os.environ.get("WANDB_MODE", "").lower()),
         hub_offline=os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"},
         owner_password=os.environ.get(_PASSWORD, "").strip() or None,
@@ -159,6 +160,15 @@ def absolute(path: str) -> Path:
     return Path(os.path.expanduser(path)).resolve()
 
 
+def wandb_login() -> bool:
+    """Whether `wandb login` left a key; to be used only where tracking was asked for."""
+    try:
+        content = absolute(os.environ.get("NETRC", "~/.netrc")).read_bytes()
+    except OSError:
+        return False
+    return any(host in content for host in (b"api.wandb.ai", b"api.forge.coreweave.com"))
+
+
 def quiet_tensorflow() -> None:
     """Keeps TensorFlow's start-up notices, which help nobody here, off stderr; errors stay."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -167,13 +177,3 @@ def quiet_tensorflow() -> None:
 def quiet_ray() -> None:
     """Keeps Ray from reporting its use to its makers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
-
-def _netrc_has_wandb() -> bool:
-    """`wandb login` stores the key in the netrc file."""
-    path = absolute(os.environ.get("NETRC", "~/.netrc"))
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return False
-    return any(host in content for host in (b"api.wandb.ai", b"api.forge.coreweave.com"))

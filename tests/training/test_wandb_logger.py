@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import wandb
 
+from tests.conftest import Training
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
@@ -23,6 +26,8 @@ from trashnet.runs import store
 from trashnet.runs.metrics_file import MetricsFile
 from trashnet.runs.run import Run
 from trashnet.training import wandb_logger
+from trashnet.training.fold import Fold
+from trashnet.training.trainer import store_evaluation
 from trashnet.training.wandb_logger import WandbRun
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +107,10 @@ def use(run: Run, env: Environment, evaluation: dict[str, Any]) -> None:
     tracker.finish()
 
 
-def test_off_leaves_nothing(
+@pytest.mark.parametrize(("mode", "key"), [("off", True), ("auto", False)])
+def test_where_nobody_asked_nothing_is_left(
+    mode: str,
+    key: bool,
     make_run: Callable[[str], Run],
     env: Environment,
     training: Any,
@@ -110,15 +118,19 @@ def test_off_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(wandb, "init", lambda **_: pytest.fail("W&B was started"))
-    run = make_run("off")
+    run = make_run(mode)
     before = sorted(run.path.rglob("*"))
-    use(run, dataclasses.replace(env, wandb_key=True), training.run.evaluation())
+    use(
+        run,
+        dataclasses.replace(env, wandb_key=key, wandb_mode="offline"),
+        training.run.evaluation(),
+    )
     assert sorted(run.path.rglob("*")) == before
     assert warnings(caplog) == []
 
 
-@pytest.mark.parametrize(("mode", "said"), [("auto", 0), ("offline", 0), ("online", 1)])
-def test_without_a_key_a_run_is_kept_offline(
+@pytest.mark.parametrize(("mode", "said"), [("offline", 0), ("online", 1)])
+def test_without_a_key_a_run_that_is_to_be_tracked_is_kept_offline(
     mode: str,
     said: int,
     make_run: Callable[[str], Run],
@@ -156,7 +168,7 @@ def test_a_training_goes_on_when_wandb_fails(
         raise RuntimeError("no luck\ntoday")
 
     monkeypatch.setattr(wandb, "init", init)
-    run = make_run("auto")
+    run = make_run("offline")
     train_and_evaluate(run, env)
     assert run.is_finished and len(run.epochs()) == 1
     (warning,) = [text for text in warnings(caplog) if "Weights & Biases" in text]
@@ -221,7 +233,7 @@ print(env.wandb_key, time.time() - began)
 """
 
 
-@pytest.mark.parametrize("key", ["", "a" * 40, "no key"], ids=["no key", "key", "malformed key"])
+@pytest.mark.parametrize("key", ["a" * 40, "no key"], ids=["key", "malformed key"])
 def test_a_training_without_network_is_kept_offline_and_asks_nothing(
     key: str, make_run: Callable[[str], Run], no_server: str
 ) -> None:
@@ -243,11 +255,10 @@ def test_a_training_without_network_is_kept_offline_and_asks_nothing(
     )
     assert done.returncode == 0, done.stderr
     found, seconds = done.stdout.split()
-    assert found == str(bool(key))
+    assert found == "True"
     assert float(seconds) < 4 + 10 and wandb_logger._INIT_SECONDS <= 15
     assert len(offline_runs(run)) == 1
-    said = [line for line in done.stderr.splitlines() if "kept offline" in line]
-    assert len(said) == (1 if key else 0), done.stderr
+    assert "kept offline" in done.stderr
     assert "Weights & Biases failed" not in done.stderr
 
 
@@ -279,3 +290,56 @@ def test_the_environment_may_ask_for_less(
     monkeypatch.setattr(wandb, "init", lambda **k: given.update(k) or SimpleNamespace())
     WandbRun(make_run("auto"), dataclasses.replace(env, wandb_key=True, wandb_mode=asked))
     assert given.get("mode") == mode
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["switched on", "not asked for"])
+def test_a_login_of_another_program_is_used_only_where_tracking_was_asked_for(
+    asked: bool,
+    make_run: Callable[[str], Run],
+    env: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: dict[str, Any] = {}
+    (tmp_path / "netrc").write_bytes(b"machine api.wandb.ai\n login user")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setattr(wandb, "init", lambda **k: given.update(k) or SimpleNamespace())
+    WandbRun(make_run("online" if asked else "auto"), env)
+    assert given.get("mode") == ("online" if asked else None)
+
+
+def test_photos_of_ones_own_are_sent_only_after_a_yes(
+    training: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(training.run.path, tmp_path / "run")
+    run, sent = Run(tmp_path / "run"), []
+    index, predictions = run.index(), run.predictions()
+    tracker = SimpleNamespace(
+        log_evaluation=lambda *_: None,
+        log_mistakes=lambda *_: sent.append(True),
+        log_model=lambda _: None,
+    )
+    nothing = np.zeros(0)
+    for yes in (False, True):
+        config = run.train_config.model_copy(update={"track_photos": yes})
+        store_evaluation(Fold(run, config, index, nothing, nothing), predictions, tracker)
+        assert len(sent) == yes
+    trashnet = Run(store.RELEASED).index()
+    config = run.train_config
+    store_evaluation(Fold(run, config, trashnet, nothing, nothing), predictions, tracker)
+    assert len(sent) == 2  # anybody can have TrashNet's
+
+
+def test_a_training_that_is_not_to_be_tracked_imports_nothing_of_it(
+    tmp_path: Path, sample_photos: Photos
+) -> None:
+    script = (
+        "import sys; from trashnet.cli.main import main;"
+        f"code = main(['train', '--data', {str(sample_photos.root)!r}, '--model',"
+        " 'frozen_features', '--split', 'random', '--image-size', '32']);"
+        "sys.exit(code or 'wandb' in sys.modules)"
+    )
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "TRASHNET_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], env=variables, check=True, timeout=120)
+    (run,) = store.list_runs(tmp_path / "runs")
+    assert run.train_config.tracking == "auto" and not (run.path / "wandb").exists()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from trashnet.config import TrainConfig
+from trashnet.data.editions import is_trashnet
 from trashnet.data.nearest_neighbours import Projection, distance_to_training
 from trashnet.environment import Environment
 from trashnet.errors import RunError
@@ -337,5 +338,6 @@ def store_evaluation(fold: Fold, predictions: pd.DataFrame, tracker: WandbRun) -
     tracker.log_evaluation(evaluation, run.classes)
     test = predictions[predictions.split == "test"]
     said = answers(test, run.classes, evaluation["temperature"])
-    tracker.log_mistakes(said[said.label != said.predicted], Path(run.config["data"]["root"]))
+    if fold.config.track_photos or is_trashnet(fold.index):  # else they are somebody's own
+        tracker.log_mistakes(said[said.label != said.predicted], Path(run.config["data"]["root"]))
     tracker.log_model(run)

@@ -1,4 +1,7 @@
-"""Sends a run's figures to Weights & Biases. A failure is logged once and training goes on."""
+"""Sends a run's figures to Weights & Biases, where that was asked for.
+
+A failure is logged once and training goes on.
+"""
 
 import io
 import logging
@@ -9,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from trashnet.data.image_io import thumbnail
-from trashnet.environment import Environment
+from trashnet.environment import Environment, wandb_login
 from trashnet.runs.run import Run
 
 log = logging.getLogger("trashnet")
@@ -39,10 +42,10 @@ class WandbRun:
         self._run: Any = None
         mode: str = run.train_config.tracking
         if mode == "auto":
-            mode = env.wandb_mode or ("online" if env.wandb_key else "offline")
+            mode = (env.wandb_mode or "online") if env.wandb_key else "off"
         if mode == "off":
             return
-        if mode == "online" and not env.wandb_key:
+        if mode == "online" and not (env.wandb_key or wandb_login()):
             log.warning("No Weights & Biases key was found, so this run is kept offline.")
             mode = "offline"
         try:

@@ -57,7 +57,8 @@ LABELS = {
     "exclude_conflicts": "Leave out conflicts",
     "fold": "Test fold",
     "mirrored_views": "Answer by mirrored views",
-    "tracking": "W&B",
+    "tracking": "Weights & Biases",
+    "track_photos": "Send misclassified photos to Weights & Biases",
 }
 """Where the setting's name, written for people, would not do."""
 
@@ -90,7 +91,8 @@ def render(photos: Photos) -> None:
         with st.expander("Schedule and regularisation"):
             values |= _widgets(SCHEDULE, photos)
         with st.expander("Split, folds, seed and tracking"):
-            values |= _widgets(DATA, photos)
+            own = () if photos.is_trashnet else ("track_photos",)
+            values |= _widgets((*DATA, *own), photos)
         with st.container(horizontal=True):
             pressed = st.form_submit_button(
                 "Start", type="primary", icon=":material/play_arrow:", **locked()
