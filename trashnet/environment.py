@@ -26,7 +26,7 @@ class Environment:
         data: Folder of class folders, or zip, to use instead of the fetched photos.
         wandb_key: Whether a key of Weights & Biases is set for this program. A login that another
             one left in `~/.netrc` is not.
-        wandb_mode: What `WANDB_MODE` asks for (`online`, `offline`, `off`), or None.
+        wandb_mode: The most that `WANDB_MODE` allows (`online`, `offline`, `off`), or None.
         hub_offline: Whether the Hugging Face Hub must not be tried.
         owner_password: What lets the owner act on a server that others can reach.
         public: Whether others can reach it, where that is known.

@@ -62,6 +62,10 @@ def show_photo(
     path = source.path(file)
     if path is None:
         st.info("The photo itself is not on this machine.", icon=":material/broken_image:")
+        if said is not None:
+            st.markdown(_in_words(said))
+        if row is not None:
+            _render_facts(index, row)
         return
     with sentence(":material/broken_image:"):
         content = path.read_bytes()
@@ -90,7 +94,7 @@ def _row_of(table: pd.DataFrame | None, file: str) -> pd.Series | None:
     return rows.iloc[0] if len(rows) else None
 
 
-def _render_facts(index: pd.DataFrame, row: pd.Series, stored: str) -> None:
+def _render_facts(index: pd.DataFrame, row: pd.Series, stored: str = "unknown") -> None:
     facts = {
         "file": stored,
         "flags": row.flag.replace(";", ", ") or "none",

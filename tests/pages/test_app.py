@@ -463,7 +463,9 @@ def test_figures_without_photos_have_one_banner_and_tables(mistaken: Run) -> Non
     (listed,) = [d.value for d in page.dataframe if "photo" in d.value]
     assert len(listed) == min(len(wrong), 24) and set(listed.photo) <= set(wrong.file)
     page.query_params["photo"] = listed.photo[0]  # as a chosen row does
-    assert "The photo itself is not on this machine" in words(run(page))
+    text = words(run(page))
+    assert "The photo itself is not on this machine" in text
+    assert "In this run the photo was in test; the run" in text and "| brightness |" in text
     for tab in ("Calibration", "Bias", "Label errors", "Compare"):
         page.session_state["evaluation_tab"] = tab
         assert pictures(run(page)) == []

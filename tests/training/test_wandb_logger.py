@@ -274,21 +274,37 @@ def test_the_run_is_named_and_described_as_ours(
     assert Path(given["dir"]) == run.path
     assert given["config"]["train_config"] == run.config["train_config"]
     assert not {"data", "review"} & set(given["config"])  # they name this machine's folders
+    settings = given["settings"]
+    assert settings.console == "off" and settings.disable_git and settings.x_disable_machine_info
 
 
 @pytest.mark.parametrize(
-    ("asked", "mode"), [("offline", "offline"), ("off", None), (None, "online")]
+    ("tracking", "key", "allowed", "mode"),
+    [
+        ("auto", True, None, "online"),
+        ("auto", True, "offline", "offline"),
+        ("auto", True, "off", None),
+        ("auto", False, "online", None),
+        ("auto", False, "offline", None),
+        ("online", True, "offline", "offline"),
+        ("online", False, "offline", "offline"),
+        ("online", True, "off", None),
+        ("offline", True, "online", "offline"),
+        ("off", True, "online", None),
+    ],
 )
-def test_the_environment_may_ask_for_less(
+def test_a_key_or_the_run_asks_and_the_environment_may_allow_less(
     make_run: Callable[[str], Run],
     env: Environment,
     monkeypatch: pytest.MonkeyPatch,
-    asked: str | None,
+    tracking: str,
+    key: bool,
+    allowed: str | None,
     mode: str | None,
 ) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr(wandb, "init", lambda **k: given.update(k) or SimpleNamespace())
-    WandbRun(make_run("auto"), dataclasses.replace(env, wandb_key=True, wandb_mode=asked))
+    WandbRun(make_run(tracking), dataclasses.replace(env, wandb_key=key, wandb_mode=allowed))
     assert given.get("mode") == mode
 
 

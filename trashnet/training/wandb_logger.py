@@ -40,9 +40,7 @@ class WandbRun:
     def __init__(self, run: Run, env: Environment) -> None:
         self._wandb: Any = None
         self._run: Any = None
-        mode: str = run.train_config.tracking
-        if mode == "auto":
-            mode = (env.wandb_mode or "online") if env.wandb_key else "off"
+        mode = _mode(run.train_config.tracking, env)
         if mode == "off":
             return
         if mode == "online" and not (env.wandb_key or wandb_login()):
@@ -71,6 +69,9 @@ class WandbRun:
                     finish_timeout=_FINISH_SECONDS,
                     finish_timeout_raises=True,
                     silent=True,
+                    console="off",  # the log names folders of this machine
+                    disable_git=True,
+                    x_disable_machine_info=True,
                 ),
             )
 
@@ -165,6 +166,12 @@ class WandbRun:
                 self._wandb.teardown()
             except Exception as error:
                 self._give_up(error)
+
+
+def _mode(tracking: str, env: Environment) -> str:
+    """The more private of what the run and `WANDB_MODE` name; a key asks for a run that is auto."""
+    asked = ("online" if env.wandb_key else "off") if tracking == "auto" else tracking
+    return min(asked, env.wandb_mode or "online", key=["off", "offline", "online"].index)
 
 
 def _matrix_as_pairs(matrix: list[list[int]]) -> tuple[list[int], list[int]]:

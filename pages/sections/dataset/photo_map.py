@@ -38,12 +38,15 @@ def render(photos: Photos, index: pd.DataFrame, places: pd.DataFrame, run: Run |
         table["kind"], colours = table.split, _SPLIT_COLOURS
         title = "Every split should cover the whole map"
     else:
-        said = named_here(all_predictions(run), run, index).set_index("file")
-        right = (said.predicted == said.label).map({True: "right", False: "wrong"})
-        table["kind"] = table.file.map(right).fillna("not answered")
+        said = named_here(all_predictions(run), run, index)
+        was_right = dict(zip(said.file, said.predicted == said.label, strict=True))
+        kinds = {True: "right", False: "wrong", None: "not answered"}
+        table["kind"] = [kinds[was_right.get(file)] for file in table.file]
         colours = _ANSWER_COLOURS
         wrong, n = (table.kind == "wrong").sum(), (table.kind != "not answered").sum()
         title = f"{wrong:,} of {n:,} photos answered wrongly, {_how(said)}"
+        if not n:
+            title = f"None of these photos was classified by {run.id}"
     colours = {kind: colour for kind, colour in colours.items() if (table.kind == kind).any()}
     left, right = st.columns([3, 2], gap="large")
     with left:
