@@ -71,6 +71,10 @@ def require_photos(otherwise: Callable[[], None] | None = None) -> Photos:
     st.stop()
 
 
+CHOICES = "photos_choices"
+"""How often this visit chose photos; widgets that are named by it begin anew with each."""
+
+
 def back_to_trashnet() -> None:
     """Draws the button that leaves the photos which were chosen."""
     if st.button("Back to TrashNet", icon=":material/undo:", key="photos_back", **locked()):
@@ -91,6 +95,7 @@ def use_photos(photos_from: Callable[..., Photos]) -> None:
     """
     with sentence():
         photos_from(environment(), on_progress=progress_bar())
+        st.session_state[CHOICES] = st.session_state.get(CHOICES, 0) + 1
         st.rerun()
 
 

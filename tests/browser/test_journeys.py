@@ -223,6 +223,22 @@ def test_a_first_visit_has_photos_an_answer_and_real_mistakes(
         visit.check()
 
 
+def test_a_folder_is_dropped_used_and_left(browser: Browser, home: Path, own_folder: Path) -> None:
+    with visiting(browser, home, None) as visit:
+        visit.open("Dataset")
+        visit.main.get_by_role("button", name="Change").click()
+        visit.page.locator("input[type=file][webkitdirectory]").set_input_files(own_folder)
+        visit.page.get_by_role("button", name="Use what I dropped").click()
+        expect(visit.main.get_by_text(f"Photos in use: {own_folder.name}")).to_be_visible()
+        expect(visit.page.get_by_test_id("stPopoverBody")).to_have_count(0)
+        visit.settle()
+        visit.main.get_by_role("button", name="Change").click()
+        visit.page.get_by_role("button", name="Back to TrashNet").click()
+        expect(visit.main.get_by_text("Photos in use: TrashNet")).to_be_visible()
+        visit.settle()
+        visit.check()
+
+
 def test_a_shared_address_opens_its_page_on_a_fresh_server(browser: Browser, home: Path) -> None:
     with visiting(browser, home, None) as visit:
         visit.open("Dataset")

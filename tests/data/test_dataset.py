@@ -126,6 +126,7 @@ def test_photos_that_were_sent_are_kept_and_chosen(
     for _ in range(2):
         photos = choose_photos(env, keep_photos(env, sent))
         assert len(photos.files) == 24 and photos.classes == ("can", "jar")
+        assert photos.name == "mine"
     bundle = zip_of(folder, tmp_path / "photos.zip")
     zipped = choose_photos(env, keep_photos(env, {"photos.zip": bundle.read_bytes()}))
     assert zipped.files == photos.files and zipped.source == "zip"
@@ -171,7 +172,7 @@ def test_other_pictures_of_the_same_names_are_others(real_photos: Photos, tmp_pa
 
 @pytest.mark.parametrize("name", ["nowhere", "x" * 300, "nowhere.zip"])
 def test_a_path_to_nothing_is_named(env: Environment, tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=f"no photos at .*{name}; correct TRASHNET_DATA"):
+    with pytest.raises(DataError, match=f"no photos at .*{name}; correct the path"):
         find_photos(with_data(env, tmp_path / name))
 
 

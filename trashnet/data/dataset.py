@@ -180,9 +180,8 @@ def keep_photos(env: Environment, contents: Mapping[str, bytes]) -> Path:
     if len(contents) == 1 and (name := next(iter(contents))).lower().endswith(".zip"):
         write_atomically(own / names[name].name, lambda path: path.write_bytes(contents[name]))
         return own / names[name].name
-    top = min(names.values()).parts[0]
     stamp = digest("".join(f"{name}{len(content)}" for name, content in sorted(contents.items())))
-    target = own / f"{top}-{stamp}"
+    target = own / stamp
     with temporary_folder(target) as partial:
         for name, content in contents.items():
             path = partial / names[name]
@@ -191,7 +190,9 @@ def keep_photos(env: Environment, contents: Mapping[str, bytes]) -> Path:
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
         partial.mkdir()  # which the context removes
-    return target
+    tops = {path.parts[0] for path in names.values()}
+    # One folder was sent: it names the photos.
+    return target / tops.pop() if len(tops) == 1 else target
 
 
 _CHOSEN = "chosen.json"
@@ -199,7 +200,7 @@ _CHOSEN = "chosen.json"
 
 def _open_source(path: Path, env: Environment, on_progress: Progress) -> Photos:
     if not os.path.exists(path):  # unlike Path's, False for a name that is too long
-        raise DataError(f"There are no photos at {path}; correct TRASHNET_DATA or --data.")
+        raise DataError(f"There are no photos at {path}; correct the path.")
     if (shown := printable(str(path))) != str(path):
         raise DataError(f"The path to the photos, {shown}, is not UTF-8; rename it.")
     if path.is_dir():

@@ -7,7 +7,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from pages.shared.markdown import data_name
 from pages.shared.owner import locked, owner_only
-from pages.shared.photos import back_to_trashnet, use_photos
+from pages.shared.photos import CHOICES, back_to_trashnet, use_photos
 from trashnet.data.dataset import Photos, choose_photos, chosen_photos, keep_photos
 from trashnet.data.download import fetch_trashnet
 from trashnet.data.editions import DESCRIBED, SMALL
@@ -21,16 +21,18 @@ def render(photos: Photos) -> None:
     described = DESCRIBED[photos.edition] if photos.edition else f"from `{photos.root}`"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"Photos in use: **{data_name(photos.name)}**, {described}.", width="content")
-        with st.popover("Change", icon=":material/folder_open:"):
+        turn = st.session_state.get(CHOICES, 0)  # so that it closes when photos were chosen
+        key, icon = f"photos_change_{turn}", ":material/folder_open:"
+        with st.popover("Change", icon=icon, key=key, on_change="rerun"):
             if env.data is not None:
                 st.markdown("`TRASHNET_DATA` names these photos. Start without it to choose here.")
             else:
-                _render_choice(photos)
+                _render_choice(photos, turn)
     if photos.warning:
         st.warning(photos.warning, icon=":material/rule:")
 
 
-def _render_choice(photos: Photos) -> None:
+def _render_choice(photos: Photos, turn: int) -> None:
     if chosen_photos(environment()) is not None:
         back_to_trashnet()
     elif photos.edition == SMALL and st.button(
@@ -46,9 +48,9 @@ def _render_choice(photos: Photos) -> None:
         "Use this path", key="photos_use", **locked(type="primary", disabled=not path.strip())
     ):
         _use(path.strip())
-    zipped = st.file_uploader("Or drop a zip", type="zip", key="photos_zip")
+    zipped = st.file_uploader("Or drop a zip", type="zip", key=f"photos_zip_{turn}")
     files = st.file_uploader(
-        "Or drop the folder", accept_multiple_files="directory", key="photos_folder"
+        "Or drop the folder", accept_multiple_files="directory", key=f"photos_folder_{turn}"
     )
     sent = {zipped.name: zipped} if zipped else {file.name: file for file in files}
     if sent and st.button("Use what I dropped", key="photos_keep", **locked(type="primary")):
