@@ -10,6 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pages.shared.caching import cached, cached_resource
+from pages.shared.runs import object_of
 from trashnet.inference.classifier import Classifier, Prediction, Similar
 from trashnet.inference.explain import explain
 from trashnet.runs.run import Run
@@ -46,7 +47,8 @@ def answer_of(run: Run, content: bytes) -> Answer:
     """
     classifier = classifier_of(run)
     prediction = classifier.classify(content)
-    return Answer(prediction, classifier.threshold, classifier.similar(prediction))
+    similar = classifier.similar(prediction, without=object_of(run, content))
+    return Answer(prediction, classifier.threshold, similar)
 
 
 @cached(max_entries=12, scope="session")

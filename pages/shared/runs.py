@@ -1,5 +1,6 @@
 """Runs, and what a finished one measured and predicted, read once for a page and handed on."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 from pages.shared.caching import cached
 from pages.shared.photos import PhotoSource, photos_in_use
 from trashnet.data.dataset import Photos, small_folder
-from trashnet.data.editions import photo_ids
+from trashnet.data.editions import photo_id, photo_ids
 from trashnet.environment import environment
 from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluation.label_errors import suspects
@@ -97,6 +98,16 @@ def photos_of(run: Run) -> PhotoSource:
         return PhotoSource(own)
     in_use = (photos.root,) if photos else ()
     return PhotoSource((*in_use, *own, small_folder(environment())), _ids(run))
+
+
+def object_of(run: Run, content: bytes) -> frozenset[str]:
+    """Returns the photos of the same object as one that a run saw, itself among them; else none."""
+    index, ids = seen_index(run), _ids(run)
+    one = photo_id(hashlib.sha256(content).hexdigest())
+    if index is None or one not in ids.values():
+        return frozenset()
+    itself = index.file.map(ids) == one
+    return frozenset(index.file[itself | index.group.isin(index.group[itself])])
 
 
 @cached(max_entries=8)

@@ -16,6 +16,7 @@ from PIL import Image
 from tests.conftest import Training
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import load_photo
+from trashnet.data.nearest_neighbours import NEAREST
 from trashnet.errors import PhotoError, RunError
 from trashnet.inference.calibration import probabilities
 from trashnet.inference.classifier import Classifier, Prediction
@@ -120,13 +121,18 @@ def test_the_stored_distance_is_that_to_the_fifth_nearest_other_training_photo(r
     np.testing.assert_allclose(np.sort(distances, axis=1)[:, 4], table.distance, atol=1e-5)
 
 
-def test_a_training_photo_that_is_sent_again_is_its_own_nearest(
+def test_a_training_photo_that_is_sent_again_is_its_own_nearest_unless_left_out(
     run: Run, classifier: Classifier, sample_photos: Photos
 ) -> None:
     for row in run.predictions().query("split == 'train'").iloc[::40].itertuples():
         answer = classifier.classify(sample_photos.root / row.file)
-        assert row.file in [near.file for near in classifier.similar(answer)]
+        near = classifier.similar(answer)
+        assert row.file in [one.file for one in near]
         assert 0 <= answer.distance <= row.distance + 1e-5
+        own = {row.file, near[-1].file}
+        others = classifier.similar(answer, without=own)
+        assert len(others) == NEAREST and not own & {one.file for one in others}
+        assert [one for one in near if one.file not in own] == others[: NEAREST - len(own)]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from tests.pages.visiting import (
     run,
     words,
 )
+from tests.pictures import shipped_photos
 from trashnet.environment import Environment
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED
@@ -88,6 +89,19 @@ def test_every_page_opens_the_most_accurate_run_of_these_classes(
     evaluation["splits"]["validation"]["accuracy"] = 0.99
     (trained.path / "evaluation.json").write_text(json.dumps(evaluation))
     assert set(opened().values()) == {trained.id}
+
+
+def test_the_nearest_training_photos_are_of_other_objects(env: Environment) -> None:
+    index = RUN.index()
+    train = index[index.split == "train"]
+    file = train.file[train.group.duplicated(keep=False)].iloc[0]
+    own = set(index.file[index.group == index.group[index.file == file].item()])
+    assert len(own) > 1
+    page = open_page("Classify")
+    page.file_uploader[0].upload("mine.webp", shipped_photos()[file], "image/webp")
+    run(page)
+    near = [alt.split(": ")[0] for alt in pictures(page) if ".jpg: " in alt]
+    assert len(near) == 5 and not own & set(near)
 
 
 def test_an_example_is_classified_at_one_press_on_home(env: Environment) -> None:

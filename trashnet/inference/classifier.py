@@ -1,5 +1,6 @@
 """Answers for photos, through the exported model; TensorFlow is not needed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,10 +134,19 @@ class Classifier:
             feature_map=feature_map,
         )
 
-    def similar(self, prediction: Prediction, count: int = NEAREST) -> list[Similar]:
-        """Returns the training photos that a classified photo is most like, the nearest first."""
-        rows, distances = nearest(prediction.embedding[None], self._training, count)
-        return [
+    def similar(
+        self, prediction: Prediction, count: int = NEAREST, without: Collection[str] = ()
+    ) -> list[Similar]:
+        """Returns the training photos that a classified photo is most like, the nearest first.
+
+        Args:
+            prediction: Of the photo.
+            count: How many.
+            without: Files that do not count: the photo itself, and others of its object.
+        """
+        rows, distances = nearest(prediction.embedding[None], self._training, count + len(without))
+        found = [
             Similar(str(self._files[row]), str(self._labels[row]), float(distance))
             for row, distance in zip(rows[0], distances[0], strict=True)
         ]
+        return [similar for similar in found if similar.file not in without][:count]
