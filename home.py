@@ -90,11 +90,9 @@ def _drop_example() -> None:
     st.session_state.pop("home_example", None)
 
 
-def render_accuracy(run: Run) -> None:
-    """Says how good the model is, in one sentence."""
-    reports = figures_of(run.evaluation())
-    split = OUT_OF_FOLD if OUT_OF_FOLD in reports else "test"
-    report = reports[split]
+def render_accuracy(run: Run, split: str) -> None:
+    """Says how good the model is on a split, in one sentence."""
+    report = figures_of(run.evaluation())[split]
     low, high = report["accuracy_interval"]
     how = (
         "Cross-validated: each photo predicted by a model that never saw its object."
@@ -108,9 +106,8 @@ def render_accuracy(run: Run) -> None:
     )
 
 
-def render_mistakes(run: Run) -> None:
+def render_mistakes(run: Run, split: str) -> None:
     """Draws a strip of photos that the model got wrong; each opens the evaluation of the run."""
-    split = OUT_OF_FOLD if OUT_OF_FOLD in figures_of(run.evaluation()) else "test"
     answers = predictions_of(run, split)
     wrong = answers[answers.label != answers.predicted]
     # The most confident ones, of each class in turn.
@@ -176,9 +173,10 @@ def main() -> None:
     run = next(iter(answering_runs()), None)
     render_question(run)
     if run is not None:
-        render_accuracy(run)
+        split = OUT_OF_FOLD if OUT_OF_FOLD in figures_of(run.evaluation()) else "test"
+        render_accuracy(run, split)
         with sentence():
-            render_mistakes(run)
+            render_mistakes(run, split)
     render_latest_runs()
 
 

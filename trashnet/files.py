@@ -107,7 +107,8 @@ def mistake(error: ValidationError, file: str) -> str:
 def temporary_folder(target: Path) -> Iterator[Path]:
     """Yields a new folder beside `target` and removes it, and any an interruption left behind.
 
-    That is what nobody wrote to for a day: another process may be at work beside this one.
+    That is what nobody wrote to for a day: another process may be at work beside this one. The new
+    folder may be moved to `target`; then nothing is left to remove.
     """
     prefix = f".partial-{target.name}-"
     for left_over in target.parent.glob(f"{glob.escape(prefix)}*"):

@@ -172,7 +172,7 @@ class PhotoSource:
     def path(self, file: str) -> Path | None:
         """Returns where a photo is, or None where it is not on this machine."""
         for root in self.roots:
-            with contextlib.suppress(OSError, PhotoError):  # a table may be from somebody else
+            with contextlib.suppress(OSError, PhotoError):  # a table may be from elsewhere
                 path = inside(root, file)
                 if path.is_file() and (self.ids is None or self.ids.get(file) == _id_of(path)):
                     return path

@@ -112,7 +112,7 @@ def object_of(run: Run, content: bytes) -> frozenset[str]:
 
 @cached(max_entries=8)
 def _ids(run: Run) -> dict[str, str]:
-    index = run.index()
+    index = seen_index(run)
     return {} if index is None else dict(zip(index.file, photo_ids(index.sha256), strict=True))
 
 

@@ -140,7 +140,7 @@ def photo_button(
         on_click: Called with `args` when it is pressed.
         args: Its arguments.
     """
-    # `STYLE` lays the button over the photo, unseen.
+    # style.css lays the button over the photo, unseen.
     with st.container(key=f"photo_button_{key}", gap=None):
         st.image(content, width="stretch", alt="")
         st.button(unmarked(label), key=key, on_click=on_click, args=args, width="stretch")

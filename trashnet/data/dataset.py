@@ -54,7 +54,7 @@ class Photos:
         files: Keys of all photos (`glass/glass115.jpg`), sorted.
         left_out: Why other files are none of them, by path.
         edition: Which of TrashNet's they are (`trashnet.data.editions`); None if they are others.
-        warning: What somebody should know of them, in a sentence, or "".
+        warning: What to know about them, in a sentence, or "".
     """
 
     root: Path
@@ -189,7 +189,6 @@ def keep_photos(env: Environment, contents: Mapping[str, bytes]) -> Path:
             path.write_bytes(content)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
-        partial.mkdir()  # which the context removes
     tops = {path.parts[0] for path in names.values()}
     # One folder was sent: it names the photos.
     return target / tops.pop() if len(tops) == 1 else target

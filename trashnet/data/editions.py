@@ -69,7 +69,6 @@ def unpack(target: Path, on_progress: Progress = silent) -> Path:
                     if done % 500 == 0 or done == total:
                         on_progress(done, total, "Unpacking TrashNet's photos")
             os.replace(partial, target)
-            partial.mkdir()  # which the context removes
     return target
 
 
@@ -80,8 +79,8 @@ def recognise(hashes: Mapping[str, str]) -> tuple[str | None, str]:
         hashes: The SHA-256 of every photo by its key.
 
     Returns:
-        The edition, if they are exactly TrashNet's; and for a copy that somebody corrected, how it
-        differs, in a sentence, else "".
+        The edition, if they are exactly TrashNet's; and for a changed copy, how it differs, in a
+        sentence, else "".
     """
     for edition in (FULL, SMALL):
         known = contents()[edition]

@@ -338,6 +338,6 @@ def store_evaluation(fold: Fold, predictions: pd.DataFrame, tracker: WandbRun) -
     tracker.log_evaluation(evaluation, run.classes)
     test = predictions[predictions.split == "test"]
     said = answers(test, run.classes, evaluation["temperature"])
-    if fold.config.track_photos or is_trashnet(fold.index):  # else they are somebody's own
+    if fold.config.track_photos or is_trashnet(fold.index):  # else they are the user's own
         tracker.log_mistakes(said[said.label != said.predicted], Path(run.config["data"]["root"]))
     tracker.log_model(run)

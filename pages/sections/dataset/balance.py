@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.markdown import plain
-from pages.shared.widgets import chart, data_table
+from pages.shared.widgets import chart, choose_one, data_table
 from trashnet.charts import class_balance
 from trashnet.data.dataset import Photos
 from trashnet.data.index import class_weights
@@ -63,13 +63,11 @@ def render_unreadable(scanned: pd.DataFrame) -> None:
 
 
 def _render_table(counts: pd.DataFrame, share: pd.Series, weights: pd.Series) -> None:
-    way = st.segmented_control(
+    way = choose_one(
         "Table shows",
         [COUNTS, SHARES],
-        default=COUNTS,
-        required=True,
+        COUNTS,
         key="dataset_balance_cells",
-        bind="query-params",
         label_visibility="collapsed",
     )
     table = counts.T.assign(all=counts.sum())
