@@ -271,7 +271,8 @@ def main() -> None:
         page = browser.new_page()
         page.goto(running.url)
         page.get_by_role("heading", name="TrashNet Explorer").first.wait_for(timeout=60_000)
-        page.get_by_test_id("stMetric").first.wait_for(timeout=60_000)
+        page.get_by_text("Or try one of these").wait_for(timeout=60_000)  # photos, and a model
+        page.wait_for_function("[...document.images].some(image => image.naturalWidth)")
         if page.get_by_test_id("stException").count():
             raise SystemExit("The page shows an exception.")
         browser.close()
