@@ -191,16 +191,17 @@ def test_a_process_that_does_not_stop_is_ended_and_its_epochs_are_kept(
 
 
 @pytest.mark.slow
-def test_ten_tabs_watch_a_training_that_goes_on_undisturbed(
+def test_four_tabs_watch_a_training_that_goes_on_undisturbed(
     samples: Photos, env: Environment
 ) -> None:
     begun = new_run(env.runs, TrainConfig(epochs=6, image_size=32, tracking="off"), samples)
     control.start(begun, env)
-    tabs = [open_page("Training") for _ in range(10)]
+    tabs = [open_page("Training") for _ in range(4)]
     end = time.monotonic() + 240
     while begun.status().is_active and time.monotonic() < end:
         for tab in tabs:
             assert begun.id in words(run(tab))
+            time.sleep(0.5)  # a page asks every few seconds, and training needs the cores
     assert begun.status().state == "finished"
     assert begun.epochs().epoch.tolist() == list(range(1, 7))
     for tab in tabs:
