@@ -11,12 +11,20 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from tests.pictures import trashnet_photo
+from tests.pictures import shipped_photos, trashnet_photo
 from trashnet.data.audit import first_members, near_duplicates
-from trashnet.data.audit_findings import SAME_OBJECT, SIMILAR, exact_duplicates
+from trashnet.data.audit_findings import (
+    LISTED,
+    SAME_OBJECT,
+    SAME_PRINT,
+    SIMILAR,
+    exact_duplicates,
+    is_one_object,
+)
 from trashnet.data.dataset import Photos, open_folder, trashnet_facts, trashnet_pairs
-from trashnet.data.editions import SMALL
 from trashnet.data.scan import scan
 from trashnet.environment import Environment
 from trashnet.errors import DataError
@@ -162,57 +170,52 @@ def test_embeddings_are_computed_once_per_content(
 # ---- TrashNet ----
 
 
-@pytest.mark.photos
-def test_the_shipped_facts_are_what_the_audit_finds(
-    real_photos: Photos, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
-) -> None:
-    manifest = tmp_path / "trashnet.csv"
-    runs = [
-        command(
-            "audit",
-            "--json",
-            *("--data", str(real_photos.root)),
-            *("--manifest", str(manifest)),
-            *("--pairs", str(tmp_path / "pairs.csv")),
-        )
-        for _ in range(2)
-    ]
-    assert [code for code, _, _ in runs] == [0, 0]
-    found = json.loads(runs[0][1])
-    assert runs[0][1] == runs[1][1]
+def test_the_shipped_groups_and_split_are_those_of_the_shipped_pairs() -> None:
+    facts = trashnet_facts().reset_index()
+    same = trashnet_pairs()[is_one_object(trashnet_pairs())]
+    row = pd.Series(facts.index, index=facts.file)
+    links = (np.ones(len(same)), (row[same.one].to_numpy(), row[same.two].to_numpy()))
+    groups = connected_components(coo_array(links, shape=(len(facts),) * 2), directed=False)[1]
+    assert facts.group.tolist() == first_members(groups).tolist()
+    sizes = facts.group.value_counts()
+    assert (sizes > 1).sum() > 250 and sizes.max() < 100
+    # A group of several classes is an exception; a standard label on anything would make many.
+    several = facts.groupby("group").label.nunique() > 1
+    assert several.sum() < 10
 
-    assert found["conflicts"] == [
-        ["glass/glass115.jpg", "metal/metal91.jpg"],
-        ["glass/glass176.jpg", "plastic/plastic152.jpg"],
-        ["glass/glass389.jpg", "plastic/plastic332.jpg"],
-    ]
-    assert found["threshold"] == SAME_OBJECT
-    assert 50 <= found["leaks_by_threshold"]["0.90"]["pairs"] <= 70
-    assert found["groups"] > 100 and 15 <= found["largest_group"] <= 30
-    assert found["leaks"]["grouped"] == 0
-    assert found["leaks"]["random"] > 20 and found["leaks"]["authors"] > 20
-    assert found["leaks"]["hub_rows"] > 700
 
-    shipped = trashnet_facts().reset_index()
-    recomputed = pd.read_csv(manifest, keep_default_na=False)
+@pytest.mark.slow
+def test_the_shipped_pairs_are_what_the_photos_show(tmp_path: Path, env: Environment) -> None:
+    """Of some photos; `python -m trashnet audit --manifest FILE --pairs FILE` does all."""
     pairs = trashnet_pairs()
-    again = pd.read_csv(tmp_path / "pairs.csv")
-    sure = pairs.similarity > SIMILAR + 0.001  # another processor may round the border away
-    merged = pairs[sure].merge(again, on=["one", "two"], how="left")
-    if real_photos.edition == SMALL:  # the facts are of the full-size photos
-        both = merged.dropna()
-        assert len(both) > 0.75 * len(merged)
-        np.testing.assert_allclose(both.similarity_x, both.similarity_y, atol=0.2)
-        assert (recomputed.flag == shipped.flag).mean() > 0.99
-        for quality in ("brightness", "contrast", "sharpness", "saturation"):
-            np.testing.assert_allclose(recomputed[quality], shipped[quality], atol=0.02)
-        return
-    np.testing.assert_allclose(merged.similarity_x, merged.similarity_y, atol=1e-3)
+    some = pairs[pairs.matches >= SAME_PRINT].sample(40, random_state=0)
+    files = sorted({*some.one, *some.two, *trashnet_facts().index[::25]})
+    root = tmp_path / "photos"
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(shipped_photos()[file])
+    photos = open_folder(root, "some", "folder")
+    found = embed_and_audit(photos, scan(photos, env.cache), env.cache)[1].pairs
+    both = pairs[pairs.one.isin(files) & pairs.two.isin(files)].merge(
+        found, on=["one", "two"], how="outer", suffixes=("", "_again")
+    )
+    # Another processor may round the border away.
+    near = both[(both.similarity > SIMILAR + 0.001) | (both.matches > LISTED + 2)]
+    np.testing.assert_allclose(near.similarity, near.similarity_again, atol=1e-3)
+    assert len(near) > 40 and (near.matches - near.matches_again).abs().max() <= 2
+    # Of fewer photos each has more candidates, so some are found that were never compared.
+    same = both[(both.matches_again >= SAME_PRINT) & (both.one.str[:5] == both.two.str[:5])]
+    assert same.similarity.isna().sum() < 0.2 * len(same)
 
-    exact = ["file", "label", "authors_split", "group", "flag", "split", "fold"]
-    pd.testing.assert_frame_equal(recomputed[exact], shipped[exact])
-    for quality in ("brightness", "contrast", "sharpness", "saturation"):
-        np.testing.assert_allclose(recomputed[quality], shipped[quality], atol=2e-3)
+
+def test_an_audit_says_the_same_twice(
+    sample_photos: Photos, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    runs = [command("audit", "--json", "--data", str(sample_photos.root)) for _ in range(2)]
+    assert [code for code, _, _ in runs] == [0, 0] and runs[0][1] == runs[1][1]
+    found = json.loads(runs[0][1])
+    assert found["threshold"] == SAME_OBJECT and found["leaks"]["grouped"] == 0
+    assert found["leaks"]["random"] > 0 and found["groups"] > 5
 
 
 @pytest.mark.photos

@@ -47,7 +47,7 @@ def test_every_kind_of_finding_is_listed_once(scanned: pd.DataFrame, index: pd.D
     pairs = pd.DataFrame(
         [("a/1.jpg", "a/2.jpg", 1.0), ("a/2.jpg", "b/2.jpg", 0.93), ("a/1.jpg", "a/3.jpg", 0.77)],
         columns=["one", "two", "similarity"],
-    )
+    ).assign(matches=[0, 0, 11])
     places = pd.DataFrame(
         {"file": FILES, "map_x": 0.0, "map_y": 0.0, "strangeness": [0, 4.5, 9.1, np.nan, 1]}
     )
@@ -63,6 +63,7 @@ def test_every_kind_of_finding_is_listed_once(scanned: pd.DataFrame, index: pd.D
     assert (by.label[CONFLICT], by.other_label[CONFLICT]) == ("a", "b")
     assert by.file[OUTLIER].tolist() == ["a/3.jpg", "a/2.jpg"]  # the strangest first
     assert by.why[PAIR].tolist() == ["counts as one object", "similar"]
+    assert by.matches[PAIR].tolist() == [0, 11]
     assert by.why[POOR] == "dark" and by.other_label[SUSPECT] == "a"
     assert "damaged" in by.why[UNREADABLE]
 
@@ -102,6 +103,7 @@ def test_what_an_audit_knew_of_a_photo_that_is_damaged_since_is_passed_over(
     scanned: pd.DataFrame, index: pd.DataFrame
 ) -> None:
     pairs = pd.DataFrame([("a/1.jpg", "b/torn.jpg", 0.93)], columns=["one", "two", "similarity"])
+    pairs["matches"] = 0
     places = pd.DataFrame(
         {"file": ["b/torn.jpg"], "map_x": 0.0, "map_y": 0.0, "strangeness": [9.0]}
     )

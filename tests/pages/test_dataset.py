@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.pages.visiting import is_sentence, metrics, open_page, pictures, run, select, words
-from trashnet.data.audit_findings import store_table
+from trashnet.data.audit_findings import LISTED, store_table
 from trashnet.data.dataset import Photos, find_photos
 from trashnet.data.index import load_index, review_of
 from trashnet.data.scan import scan
@@ -45,9 +45,9 @@ def audited(photos: Photos, env: Environment) -> pd.DataFrame:
     files = scanned.file[scanned.error.isna()].tolist()
     pairs = [("bolts/bolts01.png", "bolts/bolts02.webp", 0.95)]
     pairs += [("bolts/bolts01.png", "rags/rags01.png", 0.78)]
-    store_table(
-        "pairs", pd.DataFrame(pairs, columns=["one", "two", "similarity"]), scanned, env.cache
-    )
+    table = pd.DataFrame(pairs, columns=["one", "two", "similarity"])
+    matches = {"matches": [0, LISTED], "points": [None, [0.1, 0.2, 0.3, 0.4] * LISTED]}
+    store_table("pairs", table.assign(**matches), scanned, env.cache)
     rng = np.random.default_rng(0)
     places = pd.DataFrame(
         {
@@ -220,6 +220,9 @@ def test_the_similarity_only_changes_the_view(own: Photos, env: Environment) -> 
     assert "1 pairs from 0.75 to 0.90**, 1 of them across two classes" in words(page)
     assert "rags/rags01.png: rags" in pictures(page)
     pd.testing.assert_series_equal(load_index(own, env, "random").split, before)
+    page.segmented_control(key="audit_evidence").set_value("same print")
+    assert "1 pairs with matched features**, 1 of them across" in words(run(page))
+    assert "Matches of bolts/bolts01.png and rags/rags01.png" in pictures(page)
     page.segmented_control(key="audit_kind").set_value("outlier")
     assert shown(run(page)) == ["rags/rags05.webp"]
 

@@ -1,7 +1,8 @@
 """What to know of the photos before trusting a split: duplicates, conflicts, objects, quality.
 
-Photos are compared by embeddings of the frozen ImageNet backbone, never of a model trained on the
-split that they define; they come as a value, so that nothing here loads TensorFlow.
+Photos are compared in two ways: by embeddings of the frozen ImageNet backbone, never of a model
+trained on the split that they define, and by local features (`trashnet.data.prints`). Both come as
+values, so that nothing here loads TensorFlow or OpenCV.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from trashnet.data.audit_findings import (
     SAME_OBJECT,
     SIMILAR,
     exact_duplicates,
+    has_one_print,
     store_table,
 )
 from trashnet.data.embedding_map import place, strangeness
@@ -45,7 +47,8 @@ class Audit:
     Attributes:
         facts: One row a photo: file, label, group (photos of one object share a number), flag
             (what is odd about the photo, `;` between several, empty if nothing is).
-        pairs: One row a similar pair: one, two (files), similarity; the most similar first.
+        pairs: One row a similar pair: one, two (files), similarity, matches, points (of
+            `trashnet.data.prints`); the most similar first.
     """
 
     facts: pd.DataFrame
@@ -72,6 +75,7 @@ def contents(scanned: pd.DataFrame) -> pd.DataFrame:
 def audit(
     scanned: pd.DataFrame,
     embeddings: NDArray[np.float32],
+    prints: pd.DataFrame,
     cache_folder: Path,
     on_progress: Progress = silent,
 ) -> Audit:
@@ -80,12 +84,21 @@ def audit(
     Args:
         scanned: What `scan` returned of the data set.
         embeddings: `(n, d) float32` of length 1, a row for each row of `contents`.
+        prints: `trashnet.data.prints.matches` of these rows.
         cache_folder: Where findings are kept.
         on_progress: Called during the long steps.
     """
     rows = readable(scanned)
     content = pd.Categorical(rows.sha256, categories=pd.unique(rows.sha256))
-    pairs, group = near_duplicates(embeddings, on_progress=on_progress)
+    near, group = near_duplicates(embeddings, on_progress=on_progress)
+    pairs = near.merge(prints, on=["one", "two"], how="outer", suffixes=("", "_again"))
+    pairs = pairs.assign(
+        similarity=pairs.similarity.fillna(pairs.similarity_again).round(4),
+        matches=pairs.matches.fillna(0).astype(np.int64),
+    ).sort_values(["similarity", "one", "two"], ascending=[False, True, True])
+    first = rows.file[~rows.sha256.duplicated()].to_numpy()
+    same = prints[has_one_print(prints.assign(one=first[prints.one], two=first[prints.two]))]
+    group = _merge(group, same.one.to_numpy(np.int64), same.two.to_numpy(np.int64))
     group = first_members(group[content.codes])
     pairs = _with_files(pairs, rows.file, content.codes)
     facts = rows[["file", "label"]].assign(group=group, flag=flags(rows))
@@ -187,6 +200,8 @@ def _with_files(pairs: pd.DataFrame, files: pd.Series, content: NDArray[np.int64
             "one": owner[~owner.index.duplicated()].reindex(pairs.one).to_numpy(),
             "two": owner[~owner.index.duplicated()].reindex(pairs.two).to_numpy(),
             "similarity": pairs.similarity.to_numpy(np.float64).round(4),
+            "matches": pairs.matches.to_numpy(),
+            "points": pairs.points.to_numpy(object),
         }
     )
     again = owner.index.duplicated()
@@ -195,6 +210,8 @@ def _with_files(pairs: pd.DataFrame, files: pd.Series, content: NDArray[np.int64
             "one": owner[~again].reindex(owner.index[again]).to_numpy(),
             "two": owner[again].to_numpy(),
             "similarity": 1.0,
+            "matches": 0,
+            "points": None,
         }
     )
     return pd.concat([equal, named], ignore_index=True)
@@ -230,6 +247,7 @@ def summarise(
         "exact_duplicates": duplicates,
         "conflicts": [files for files in duplicates if set(files) & conflicted],
         "near_duplicate_pairs": int((found.pairs.similarity >= SAME_OBJECT).sum()),
+        "print_pairs": int(has_one_print(found.pairs).sum()),
         "groups": int((sizes > 1).sum()),
         "grouped_photos": int(sizes[sizes > 1].sum()),
         "largest_group": int(sizes.max()),

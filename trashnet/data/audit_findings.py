@@ -15,6 +15,16 @@ from trashnet.files import Cache
 SAME_OBJECT = 0.80
 """Cosine similarity from which two photos count as one object; `docs/data.md` says why."""
 
+SAME_PRINT = 12
+"""Matched local features from which two photos count as one object; `docs/data.md` says why."""
+
+SAME_PRINT_ACROSS = 50
+"""The same where the photos are of two classes: nutrition tables and other standard labels look
+alike on anything, and no label in TrashNet does so in more than 42 points."""
+
+LISTED = 8
+"""Matched local features from which a pair is listed for people to look at."""
+
 SIMILAR = 0.75
 """Cosine similarity from which a pair is listed for people to look at."""
 
@@ -29,9 +39,9 @@ KINDS = (DUPLICATE, CONFLICT, PAIR, SUSPECT, OUTLIER, POOR, UNREADABLE)
 
 PLACES = ["file", "map_x", "map_y", "strangeness"]
 
-_PAIRS = ["one", "two", "similarity"]
+_PAIRS = ["one", "two", "similarity", "matches", "points"]
 
-_COLUMNS = ["kind", "file", "label", "other", "other_label", "score", "why"]
+_COLUMNS = ["kind", "file", "label", "other", "other_label", "score", "matches", "why"]
 
 
 # ---------------------------------------------------------------- kept between the processes
@@ -55,7 +65,10 @@ def _content(scanned: pd.DataFrame) -> str:
 
 
 def known_pairs(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd.DataFrame | None:
-    """Returns similar pairs (one, two, similarity), most similar first; None before an audit."""
+    """Returns similar pairs, the most similar first; None before an audit.
+
+    Their columns: one, two (files), similarity, matches and points (`trashnet.data.prints`).
+    """
     if photos.is_trashnet:
         return trashnet_pairs()
     return stored_table("pairs", _PAIRS, scanned, cache_folder)
@@ -66,6 +79,17 @@ def known_places(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> p
     if photos.is_trashnet:
         return trashnet_facts().reset_index()[PLACES]
     return stored_table("places", PLACES, scanned, cache_folder)
+
+
+def has_one_print(pairs: pd.DataFrame) -> pd.Series:
+    """Whether the photos of each pair (one, two: `<class>/<file>`) have a print in common."""
+    one, two = (pairs[name].str.split("/").str[0] for name in ("one", "two"))
+    return pairs.matches >= np.where(one == two, SAME_PRINT, SAME_PRINT_ACROSS)
+
+
+def is_one_object(pairs: pd.DataFrame) -> pd.Series:
+    """Whether each pair counts as one object: it looks alike, or has a print in common."""
+    return (pairs.similarity >= SAME_OBJECT) | has_one_print(pairs)
 
 
 # ---------------------------------------------------------------- one table of them all
@@ -97,7 +121,8 @@ def findings(
     Returns:
         One row a finding, by kind in the order of `KINDS` and the worst first: kind, file, label,
         other (the other photo of a pair, else ""), other_label (its class, or the suspected one),
-        score (similarity, confidence or strangeness) and why (in words).
+        score (similarity, confidence or strangeness), matches (of a pair's local features) and why
+        (in words).
     """
     label_of = index.set_index("file").original_label
     # What an audit knew may be of photos that cannot be read now.
@@ -136,7 +161,8 @@ def findings(
     tables.append(
         bad.assign(kind=UNREADABLE, other="", other_label="", score=np.nan, why=bad.error)
     )
-    found = pd.concat([table[_COLUMNS] for table in tables if len(table)] or [tables[0]])
+    tables = [table.assign(matches=table.get("matches", 0)) for table in tables]
+    found = pd.concat([table[_COLUMNS] for table in tables if len(table)] or [tables[0][_COLUMNS]])
     order = found.kind.map({kind: i for i, kind in enumerate(KINDS)})
     return found.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
 
@@ -154,7 +180,7 @@ def _of_equal_content(scanned: pd.DataFrame, label_of: pd.Series) -> pd.DataFram
             kind = DUPLICATE if one == two else CONFLICT
             why = "the same picture, byte for byte"
             rows.append((kind, first, one, other, two, 1.0, why))
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    return pd.DataFrame(rows, columns=[c for c in _COLUMNS if c != "matches"])
 
 
 def _of_pairs(pairs: pd.DataFrame, sha256: pd.Series, label_of: pd.Series) -> pd.DataFrame:
@@ -167,6 +193,7 @@ def _of_pairs(pairs: pd.DataFrame, sha256: pd.Series, label_of: pd.Series) -> pd
             "other": near.two,
             "other_label": near.two.map(label_of),
             "score": near.similarity,
-            "why": np.where(near.similarity >= SAME_OBJECT, "counts as one object", "similar"),
+            "matches": near.matches,
+            "why": np.where(is_one_object(near), "counts as one object", "similar"),
         }
     )

@@ -93,8 +93,8 @@ def trashnet_facts() -> pd.DataFrame:
 
 @cache
 def trashnet_pairs() -> pd.DataFrame:
-    """Returns the shipped pairs of similar TrashNet photos: one, two (files) and similarity."""
-    return pd.read_csv(_ASSETS / "trashnet-pairs.csv")
+    """Returns the shipped pairs of similar TrashNet photos, as `known_pairs` does."""
+    return pd.read_parquet(_ASSETS / "trashnet-pairs.parquet")
 
 
 # ---------------------------------------------------------------- find

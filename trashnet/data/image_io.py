@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, ImageDraw, UnidentifiedImageError, features
 from pillow_heif import register_heif_opener
 
 from trashnet.errors import PhotoError
@@ -181,6 +181,45 @@ def difference(one: Source, two: Source, longest: int = 320) -> NDArray[np.uint8
     second = _decode(two, longest).resize(first.size, Image.Resampling.BILINEAR)
     apart = np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16))
     return np.minimum(3 * apart, 255).astype(np.uint8)
+
+
+def side_by_side(
+    one: Source, two: Source, points: NDArray[np.floating], longest: int = 480
+) -> NDArray[np.uint8]:
+    """Returns two photos beside each other, with lines between matched points: `(h, w, 3) uint8`.
+
+    Args:
+        one: A photo.
+        two: Another.
+        points: `(m, 4)`, x and y in one, x and y in two, as shares of a photo's longer side.
+        longest: Pixels of each photo's longer side.
+
+    Raises:
+        PhotoError: As `load_photo`.
+    """
+    photos = [_decode(source, longest) for source in (one, two)]
+    photos = [photo.resize(_scaled(photo.size, longest)) for photo in photos]
+    left, right = photos
+    both = Image.new("RGB", (left.width + right.width + 8, max(left.height, right.height)), "white")
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + 8, 0))
+    pen = ImageDraw.Draw(both)
+    for number, (x, y, u, v) in enumerate(longest * points):
+        colour = _COLOURS[number % len(_COLOURS)]
+        ends = [(x, y), (u + left.width + 8, v)]
+        pen.line(ends, fill=colour, width=1)
+        for a, b in ends:
+            pen.ellipse((a - 3, b - 3, a + 3, b + 3), outline=colour, width=2)
+    return np.asarray(both)
+
+
+_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7")
+"""Okabe and Ito's, so that neighbouring lines can be told apart."""
+
+
+def _scaled(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    scale = longest / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _decode(source: Source, longest: int | None = None) -> Image.Image:

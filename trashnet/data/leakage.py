@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from trashnet.data.audit_findings import has_one_print
 from trashnet.data.splits import divide
 
 WAYS = ("random", "authors", "grouped", "hub_rows")
@@ -40,16 +41,16 @@ class Way:
         return int((self.split == "test").sum())
 
     def leaking(self, threshold: float) -> pd.DataFrame:
-        """Returns the test rows with a near-duplicate among the train and validation rows.
+        """Returns the test rows with a photo of one object among the train and validation rows.
 
         Args:
-            threshold: Similarity from which a pair counts.
+            threshold: Similarity from which a pair counts; one with a common print does, too.
 
         Returns:
             One row each, the most similar first: test, train (files) and similarity, of its
             nearest.
         """
-        close = self.pairs[self.pairs.similarity >= threshold]
+        close = self.pairs[(self.pairs.similarity >= threshold) | has_one_print(self.pairs)]
         names = ["test", "train", "similarity"]
         turned = close[["two", "one", "similarity"]].set_axis(names, axis=1)
         both = pd.concat([close[["one", "two", "similarity"]].set_axis(names, axis=1), turned])
@@ -100,7 +101,7 @@ def _twice(facts: pd.DataFrame, pairs: pd.DataFrame, classes: list[str], seed: i
     rows = pd.concat([first, second], ignore_index=True)
     labels = pd.concat([facts.label, facts.label], ignore_index=True)
     split = divide(labels, pd.Series(np.arange(len(rows))), classes, seed)[0]
-    twins = pd.DataFrame({"one": first, "two": second, "similarity": 1.0})
+    twins = pd.DataFrame({"one": first, "two": second, "similarity": 1.0, "matches": 0})
     copies = [
         pairs.assign(one=pairs.one + a, two=pairs.two + b)
         for a in ("#1", "#2")

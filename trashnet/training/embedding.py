@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trashnet.data import prints
 from trashnet.data.audit import Audit, audit, contents
+from trashnet.data.audit_findings import store_table, stored_table
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import load_photo
 from trashnet.data.scan import read_known
@@ -55,7 +57,7 @@ def embed(
 def embed_and_audit(
     photos: Photos, scanned: pd.DataFrame, cache_folder: Path, on_progress: Progress = silent
 ) -> tuple[NDArray[np.float32], Audit]:
-    """Embeds every different content of a scan and audits the photos by these embeddings.
+    """Compares every different content of a scan, by embeddings and prints, and audits the photos.
 
     Returns:
         The embeddings, a row for each row of `data.audit.contents`, and the findings.
@@ -63,8 +65,14 @@ def embed_and_audit(
     Raises:
         DataError: Fewer than two photos can be read.
     """
-    embeddings = embed(photos, contents(scanned), cache_folder, on_progress)
-    return embeddings, audit(scanned, embeddings, cache_folder, on_progress)
+    rows = contents(scanned)
+    embeddings = embed(photos, rows, cache_folder, on_progress)
+    features = prints.features_of(photos, rows, cache_folder, on_progress)
+    found = stored_table("prints", prints.COLUMNS, scanned, cache_folder)
+    if found is None:
+        found = prints.matches(features, embeddings, on_progress)
+        store_table("prints", found, scanned, cache_folder)
+    return embeddings, audit(scanned, embeddings, found, cache_folder, on_progress)
 
 
 def _run_backbone(

@@ -12,6 +12,7 @@ from pages.shared.caching import cached
 from pages.shared.markdown import bold, plain
 from pages.shared.photo_dialog import open_photo
 from pages.shared.photos import source_of, thumbnails
+from pages.shared.progress import sentence
 from pages.shared.review_buttons import UNCHANGED, Desk, open_desk, render_review, render_undo
 from pages.shared.runs import answering_runs, named_here, out_of_fold, suspects_of
 from pages.shared.widgets import choose_one, data_table, paged, render_thumbnail
@@ -19,27 +20,31 @@ from trashnet.data.audit_findings import (
     CONFLICT,
     DUPLICATE,
     KINDS,
+    LISTED,
     OUTLIER,
     PAIR,
     POOR,
     SAME_OBJECT,
+    SAME_PRINT,
     SIMILAR,
     SUSPECT,
     UNREADABLE,
     findings,
 )
 from trashnet.data.dataset import Photos
-from trashnet.data.image_io import difference
+from trashnet.data.image_io import difference, side_by_side
 from trashnet.errors import PhotoError
 from trashnet.evaluation.report_tables import as_csv
 
+ALIKE, PRINTS = "looks alike", "same print"
 _WIDTH = 240
 _MEANING = {
     DUPLICATE: "The same picture twice in one class, byte for byte: one of them can go.",
     CONFLICT: "The same picture filed under two classes: both are left out of every split until "
     "somebody decides.",
-    PAIR: "Two photos that look much alike. Photos from a similarity of "
-    f"{SAME_OBJECT:.2f} up count as one object and stay in one split.",
+    PAIR: "Two photos of one object or one print. Photos from a similarity of "
+    f"{SAME_OBJECT:.2f} up, or with {SAME_PRINT} matched features, count as one object and stay in "
+    "one split.",
     SUSPECT: "A model that never saw the photo is as sure of another class as it is of photos of "
     "that class.",
     OUTLIER: "Far from all other objects of its class, in what a network trained on other pictures "
@@ -69,7 +74,7 @@ def render(
     found = _findings(
         scanned[["file", "label", "sha256", "error"]],
         index[["file", "flag", "original_label"]],
-        pairs,
+        None if pairs is None else pairs.drop(columns="points"),
         places,
         suspected,
     )
@@ -106,7 +111,7 @@ def render(
     elif kind == UNREADABLE:
         data_table(rows[["file", "why"]], hide_index=True, key="audit_unreadable")
     elif kind in (PAIR, DUPLICATE, CONFLICT):
-        _render_pairs(photos, index, rows if kind != PAIR else _in_range(rows), desk)
+        _render_pairs(photos, index, rows if kind != PAIR else _in_range(rows), pairs, desk)
     else:
         _render_cards(photos, rows, desk)
 
@@ -135,6 +140,14 @@ def _as_csv(found: pd.DataFrame, desk: Desk | None) -> bytes:
 
 
 def _in_range(rows: pd.DataFrame) -> pd.DataFrame:
+    if choose_one("Evidence", [ALIKE, PRINTS], ALIKE, key="audit_evidence") == PRINTS:
+        shown = rows[rows.matches >= LISTED].sort_values("matches", ascending=False)
+        across = (shown.label != shown.other_label).sum()
+        st.markdown(
+            f"**{len(shown):,} pairs with matched features**, {across:,} of them across two "
+            "classes; the most matches first."
+        )
+        return shown
     low, high = st.slider(
         "Similarity",
         SIMILAR,
@@ -156,14 +169,20 @@ def _in_range(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _render_pairs(
-    photos: Photos, index: pd.DataFrame, rows: pd.DataFrame, desk: Desk | None
+    photos: Photos,
+    index: pd.DataFrame,
+    rows: pd.DataFrame,
+    pairs: pd.DataFrame | None,
+    desk: Desk | None,
 ) -> None:
     split_of = index.set_index("file").split
+    points = {} if pairs is None else pairs.set_index(["one", "two"]).points
     first, last = paged(rows.file + rows.other, "audit_page", per_page=6)
     for row in rows.iloc[first:last].itertuples():
         with st.container(border=True):
             if row.kind == PAIR:
-                st.markdown(f"**{row.score:.2f}** similar, {row.why}")
+                matches = f", **{row.matches}** matched features" if row.matches else ""
+                st.markdown(f"**{row.score:.2f}** similar{matches}: {row.why}")
             with st.container(horizontal=True):
                 for n, (file, label) in enumerate(
                     ((row.file, row.label), (row.other, row.other_label))
@@ -179,8 +198,17 @@ def _render_pairs(
                         key,
                         suggested,
                     )
-                if row.kind == PAIR:  # between equal pictures there is nothing to see
+                if row.kind == PAIR and row.matches:
+                    _render_points(photos, row.file, row.other, points[row.file, row.other])
+                elif row.kind == PAIR:  # between equal pictures there is nothing to see
                     _render_difference(photos, row.file, row.other)
+
+
+def _render_points(photos: Photos, one: str, two: str, points: NDArray[np.float32]) -> None:
+    """Draws two photos with lines between the features that match."""
+    with sentence(), st.container(width=2 * _WIDTH):
+        pixels = side_by_side(photos.root / one, photos.root / two, np.reshape(points, (-1, 4)))
+        st.image(pixels, width="stretch", alt=f"Matches of {one} and {two}", output_format="JPEG")
 
 
 def _render_difference(photos: Photos, one: str, two: str) -> None:
