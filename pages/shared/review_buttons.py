@@ -1,4 +1,4 @@
-"""Keep, exclude, relabel, undo: the one set of buttons for what a person decides about a photo."""
+"""Keep, exclude, relabel, undo: the one set of buttons for what a person decides about photos."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from pages.shared.photos import photos_in_use
 from pages.shared.progress import sentence, toasted
 from trashnet.data.dataset import Photos
 from trashnet.data.index import review_of
-from trashnet.data.review import Action, Decision, Review
+from trashnet.data.review import Action, Decision, Review, pair_key
 from trashnet.environment import environment
 
 UNCHANGED = "A decision changes no photo; it is kept in the review file and can be undone."
@@ -24,7 +24,7 @@ class Desk:
     Attributes:
         photos: The data set.
         review: Its review file.
-        decisions: What holds now, by file.
+        decisions: What holds now, by photo or pair (`Decision.about`).
     """
 
     photos: Photos
@@ -49,20 +49,22 @@ def open_desk() -> Desk | None:
 
 
 @owner_only
-def decide(desk: Desk, file: str, action: Action, label: str | None = None) -> None:
+def decide(
+    desk: Desk, file: str, action: Action, label: str | None = None, other: str | None = None
+) -> None:
     """Writes a decision down: the one place where all pages do."""
     with toasted():
         desk.review.decide(
-            file, action, label, files=desk.photos.files, classes=desk.photos.classes
+            file, action, label, other=other, files=desk.photos.files, classes=desk.photos.classes
         )
 
 
 @owner_only
-def undo(desk: Desk, file: str | None = None) -> None:
-    """Takes the last decision back, or the last about one photo."""
+def undo(desk: Desk, about: str | None = None) -> None:
+    """Takes the last decision back, or the last about one photo or pair."""
     with toasted():
-        if (taken := desk.review.undo(file)) is not None:
-            st.toast(plain(f"Taken back: {taken.file} was {taken.words}."), icon=":material/undo:")
+        if (taken := desk.review.undo(about)) is not None:
+            st.toast(plain(f"Taken back: {taken.about}: {taken.words}."), icon=":material/undo:")
 
 
 def render_review(
@@ -79,19 +81,7 @@ def render_review(
     """
     if file not in desk.photos.files:
         return
-    decision = desk.decisions.get(file)
-    if decision is not None:
-        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
-            st.caption(f":material/check: {plain(decision.words)}", width="content")
-            st.button(
-                "Undo",
-                key=f"{key}_undo_{file}",
-                icon=":material/undo:",
-                type="tertiary",
-                on_click=undo,
-                args=(desk, file),
-                **locked(help=plain(f"Take back that {file} was {decision.words}")),
-            )
+    if _render_decided(desk, file, f"{key}_undo_{file}"):
         return
     others = sorted(set(desk.photos.classes) - {label}, key=lambda name: name != suggested)
     with st.container(horizontal=True, gap="xsmall"):
@@ -125,6 +115,50 @@ def render_review(
             )
 
 
+def render_pair_review(desk: Desk, one: str, two: str, key: str) -> None:
+    """Draws what was decided about two photos, or the buttons to say if they show one object.
+
+    Args:
+        desk: The data set under review.
+        one: A photo.
+        two: Another.
+        key: Prefix of the buttons' keys.
+    """
+    if _render_decided(desk, pair_key(one, two), f"{key}_undo"):
+        return
+    with st.container(horizontal=True, gap="xsmall"):
+        for word, action, what in (
+            ("Same object", "same", "Of one object, only the test or only the training set has photos"),
+            ("Not the same", "different", "Two objects that look alike; splits stay as they are"),
+        ):
+            st.button(
+                word,
+                key=f"{key}_{action}",
+                on_click=decide,
+                args=(desk, one, action, None, two),
+                **locked(help=what),
+            )
+
+
+def _render_decided(desk: Desk, about: str, key: str) -> bool:
+    """Draws what was decided, with its undo; returns whether anything was."""
+    decision = desk.decisions.get(about)
+    if decision is None:
+        return False
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+        st.caption(f":material/check: {plain(decision.words)}", width="content")
+        st.button(
+            "Undo",
+            key=key,
+            icon=":material/undo:",
+            type="tertiary",
+            on_click=undo,
+            args=(desk, about),
+            **locked(help=plain(f"Take back: {about}: {decision.words}")),
+        )
+    return True
+
+
 def _relabel_chosen(desk: Desk, file: str, key: str) -> None:
     if label := st.session_state.get(key):
         decide(desk, file, "relabel", label)
@@ -136,7 +170,7 @@ def render_undo(desk: Desk, key: str) -> None:
         return
     n = len(desk.decisions)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f":material/rate_review: {n} photo{'s' * (n != 1)} reviewed", width="content")
+        st.caption(f":material/rate_review: {n} decision{'s' * (n != 1)}", width="content")
         st.button(
             "Undo the last decision",
             icon=":material/undo:",

@@ -457,6 +457,16 @@ def test_data_knows_trashnet(
     assert len(result["excluded"]) == 6 and result["unreadable"] == []
 
 
+def test_two_photos_are_said_to_show_one_object(
+    sample_photos: Photos, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one, two = sample_photos.files[:2]
+    for words in ([one, "--same-as", two], [two, "--different-from", one]):
+        assert main(["review", "--data", str(sample_photos.root), *words]) == 0
+    said = capfd.readouterr().out.splitlines()
+    assert said[-2:] == [f"{one}: same {two}", f"{two}: different {one}"]
+
+
 @pytest.mark.parametrize(
     "words", [["--exclude"], ["glass/glass1.jpg"], ["glass/glass1.jpg", "--undo"], ["--keep"]]
 )
@@ -465,7 +475,7 @@ def test_half_a_review_decision_is_a_mistake(
 ) -> None:
     assert main(["review", "--data", str(sample_photos.root), *words]) == 2
     said = capfd.readouterr()
-    assert said.out == "" and "Name a photo together with" in said.err
+    assert said.out == "" and "Name a photo, and with it" in said.err
 
 
 def test_classify_uses_the_most_accurate_run_of_the_classes_in_use(

@@ -388,6 +388,43 @@ def decided(photos: Photos, env: Environment, file: str, action: str = "exclude"
     review_of(photos, env).decide(file, action, files=photos.files, classes=photos.classes)
 
 
+def test_an_object_that_somebody_saw_on_two_sides_is_learned_from_no_more() -> None:
+    scanned = table(LABELS)
+    photos, groups = photos_of(scanned), pd.Series(np.arange(100) // 2, index=scanned.file)
+    before = make_index(photos, scanned, "object", groups=groups)
+    files = {split: before.file[before.split == split].iloc[0] for split in SPLITS}
+    said = {
+        "1": Decision(files["train"], "same", other=files["test"]),
+        "2": Decision(files["validation"], "different", other=files["test"]),
+    }
+    after = make_index(photos, scanned, "object", groups=groups, decisions=said)
+    changed = after[after.split != before.split]
+    objects = before.set_index("file").group
+    assert set(changed.file) == set(objects.index[objects == objects[files["train"]]])
+    assert set(changed.split) == {EXCLUDED} and len(changed) == 2
+    chain = said | {"3": Decision(files["validation"], "same", other=files["train"])}
+    after = make_index(photos, scanned, "object", groups=groups, decisions=chain)
+    assert (after.split == "test").equals(before.split == "test")
+    assert (after.split != before.split).sum() == 4  # of the validation set's object, too
+
+
+def test_a_decision_about_two_photos_is_found_again_where_both_are(
+    own_folder: Path, env: Environment, tmp_path: Path
+) -> None:
+    root = shutil.copytree(own_folder, tmp_path / "own")
+    photos = open_folder(root, "own", "folder")
+    one, two, renamed = "bolts/bolts01.png", "rags/rags02.webp", "rags/renamed.webp"
+    said = review_of(photos, env).decide(
+        one, "same", other=two, files=photos.files, classes=photos.classes
+    )
+    (root / two).rename(root / renamed)
+    index = load_index(open_folder(root, "own", "folder"), env, "random")
+    assert said.other_sha256 and decisions_found(index).endswith("added): 1")
+    (root / renamed).unlink()
+    index = load_index(open_folder(root, "own", "folder"), env, "random")
+    assert decisions_found(index) == "review decisions about photos that are no longer there: 1"
+
+
 @pytest.mark.parametrize("old", ["own", "own/glass", "own/glass/glass03.png"])
 def test_decisions_are_found_again_by_content_and_counted(
     own: Callable[..., Photos], env: Environment, old: str

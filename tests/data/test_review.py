@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trashnet.data.review import Review
+from trashnet.data.review import Review, pair_key
 from trashnet.errors import DataError
 
 FILES = ("glass/glass1.jpg", "paper/paper1.jpg")
@@ -35,6 +35,30 @@ def test_the_last_decision_about_one_photo_can_be_undone(tmp_path: Path) -> None
     assert [d.action for d in review.history()] == ["exclude", "keep"]
     assert review.latest()[FILES[0]].action == "exclude"
     assert review.undo("paper/paper2.jpg") is None and len(review.history()) == 2
+
+
+def test_two_photos_are_said_to_show_one_object_and_that_is_taken_back(tmp_path: Path) -> None:
+    review = Review(tmp_path / "mine.json")
+    review.decide(FILES[1], "same", other=FILES[0], **DATA)
+    review.decide(FILES[0], "keep", **DATA)
+    assert review.latest()[pair_key(*FILES)].action == "same" and FILES[1] not in review.latest()
+    review.decide(FILES[0], "different", other=FILES[1], **DATA)  # whichever is named first
+    assert review.latest()[pair_key(*FILES)].action == "different"
+    assert review.undo(pair_key(*FILES)).action == "different"
+    assert [d.action for d in review.history()] == ["same", "keep"]
+
+
+@pytest.mark.parametrize(
+    ("action", "other"),
+    [("same", None), ("keep", FILES[1]), ("same", FILES[0]), ("different", "glass/glass2.jpg")],
+)
+def test_senseless_decisions_about_two_photos_are_refused(
+    tmp_path: Path, action: str, other: str | None
+) -> None:
+    review = Review(tmp_path / "mine.json")
+    with pytest.raises(DataError):
+        review.decide(FILES[0], action, other=other, **DATA)
+    assert review.history() == []
 
 
 @pytest.mark.parametrize(

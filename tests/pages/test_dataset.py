@@ -223,6 +223,13 @@ def test_the_similarity_only_changes_the_view(own: Photos, env: Environment) -> 
     page.segmented_control(key="audit_evidence").set_value("same print")
     assert "1 pairs with matched features**, 1 of them across" in words(run(page))
     assert "Matches of bolts/bolts01.png and rags/rags01.png" in pictures(page)
+    key = "audit_pair_bolts/bolts01.png_rags/rags01.png"
+    page.button(key=f"{key}_same").click()
+    assert "one object" in words(run(page))
+    (said,) = review_of(own, env).latest().values()
+    assert (said.action, said.file, said.other) == ("same", "bolts/bolts01.png", "rags/rags01.png")
+    page.button(key=f"{key}_undo").click()
+    assert page.button(key=f"{key}_different") and not review_of(run(page) and own, env).latest()
     page.segmented_control(key="audit_kind").set_value("outlier")
     assert shown(run(page)) == ["rags/rags05.webp"]
 

@@ -140,7 +140,8 @@ def _show_audit(result: dict[str, Any]) -> None:
     for files in result["conflicts"]:
         print(f"same photo, different labels: {', '.join(files)}")
     print(
-        f"{result['near_duplicate_pairs']} pairs are at least {result['threshold']} similar; "
+        f"{result['near_duplicate_pairs']} pairs are at least {result['threshold']} similar, "
+        f"{result['print_pairs']} have a print in common; "
         f"{result['groups']} objects were photographed repeatedly ({result['grouped_photos']} "
         f"photos, {result['largest_group']} at most)"
     )
@@ -150,22 +151,30 @@ def _show_audit(result: dict[str, Any]) -> None:
 
 
 def _add_review(commands: Subparsers) -> None:
-    help = "keep, exclude or relabel photos"
+    help = "keep, exclude or relabel photos; say which two show one object"
     parser = add_command(commands, "review", _review, _show_review, help, "--data")
     parser.add_argument("photo", nargs="?", metavar="FILE", help="the photo, as glass/glass1.jpg")
     decision = parser.add_mutually_exclusive_group()
     decision.add_argument("--keep", action="store_true", help="keep it although it is flagged")
     decision.add_argument("--exclude", action="store_true", help="leave it out of every split")
     decision.add_argument("--relabel", metavar="CLASS", help="give it another class")
+    decision.add_argument("--same-as", metavar="FILE", help="it shows the object of this photo")
+    decision.add_argument("--different-from", metavar="FILE", help="it looks like it, but is not")
     decision.add_argument("--undo", action="store_true", help="take the last decision back")
     parser.add_argument("--note", default="", help="why")
 
 
 def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any]]:
-    action: Action | None = "relabel" if options.relabel else "exclude" if options.exclude else None
-    action = "keep" if options.keep else action
+    given: dict[Action, Any] = {
+        "keep": options.keep,
+        "exclude": options.exclude,
+        "relabel": options.relabel,
+        "same": options.same_as,
+        "different": options.different_from,
+    }
+    action = next((name for name, value in given.items() if value), None)
     if (options.photo is None) != (action is None):
-        raise ConfigError("Name a photo together with --keep, --exclude or --relabel CLASS.")
+        raise ConfigError("Name a photo, and with it what is decided, such as --keep.")
     photos = find_photos(env)
     review = index.review_of(photos, env)
     if options.undo:
@@ -176,6 +185,7 @@ def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any
             action,
             options.relabel,
             options.note,
+            options.same_as or options.different_from,
             files=photos.files,
             classes=photos.classes,
         )
@@ -185,7 +195,8 @@ def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any
 def _show_review(result: list[dict[str, Any]]) -> None:
     """Prints one line a decision."""
     for d in result:
-        print(f"{d['file']}: {d['action']} {d['label'] or ''} {d['note']}".rstrip())
+        which = d["label"] or d["other"] or ""
+        print(f"{d['file']}: {d['action']} {which} {d['note']}".rstrip())
     if not result:
         print("no decisions")
 

@@ -14,7 +14,7 @@ from trashnet.config import TrainConfig
 from trashnet.data.audit_findings import stored_table
 from trashnet.data.dataset import Photos, trashnet_facts
 from trashnet.data.quality import flags
-from trashnet.data.review import Decision, Review, present_files
+from trashnet.data.review import OF_PAIRS, Decision, Review, found_again
 from trashnet.data.scan import scan
 from trashnet.data.splits import (
     EXCLUDED,
@@ -155,7 +155,8 @@ def reviewed(
 ) -> pd.DataFrame:
     """Returns `deal`'s table with conflicts left out and decisions honoured.
 
-    Its `attrs` count decisions that were found again by content, `moved`, and those about photos
+    Where two photos are said to show one object and lie in two splits, all photos of that object
+    leave the split that is learned from, and the test set stays what it was. Its `attrs` count decisions that were found again by content, `moved`, and those about photos
     that are not there, `missing`.
     """
     index = dealt.copy()
@@ -163,23 +164,35 @@ def reviewed(
         index.loc[index.flag.str.contains("conflict"), "split"] = EXCLUDED
     index["unreviewed_split"] = index.split
     classes, row_of = set(index.original_label), pd.Series(index.index, index.file)
-    made = list((decisions or {}).values())
-    files = present_files(made, index)
-    index.attrs["missing"] = files.count(None)
-    index.attrs["moved"] = sum(
-        file is not None and (d.moved or file != d.file)
-        for d, file in zip(made, files, strict=True)
-    )
-    for file, decision in zip(files, made, strict=True):
-        row = row_of.get(file)
-        if row is None or (decision.action == "relabel" and decision.label not in classes):
-            continue  # about a photo or a class that is no longer there
+    made = found_again((decisions or {}).values(), index)
+    index.attrs["missing"] = made.count(None)
+    present = [decision for decision in made if decision is not None]
+    index.attrs["moved"] = sum(decision.moved for decision in present)
+    for decision in present:
+        if decision.action in OF_PAIRS:
+            continue
+        if decision.action == "relabel" and decision.label not in classes:
+            continue  # about a class that is no longer there
+        row = row_of[decision.file]
         if decision.action == "relabel":
             index.loc[row, "label"] = decision.label
         # A conflicting photo that somebody vouched for goes back to where it was dealt.
         back = dealt.split[row]
         index.loc[row, "split"] = EXCLUDED if decision.action == "exclude" else back
+    same = [(d.file, d.other) for d in present if d.action == "same"]
+    _keep_apart(index, [(row_of[one], row_of[two]) for one, two in same])
     return index
+
+
+def _keep_apart(index: pd.DataFrame, same: list[tuple[int, int]]) -> None:
+    """Excludes the photos of joined objects from all but the last of the splits they lie in."""
+    objects = index.group.copy()
+    for one, two in same:
+        objects[objects == objects[two]] = objects[one]
+    joined = objects.isin(objects[[one for one, _ in same]])
+    rank = index.split.map({name: number for number, name in enumerate(SPLITS)})
+    last = rank[joined].groupby(objects[joined]).transform("max")
+    index.loc[last.index[(rank[joined] < last).to_numpy()], "split"] = EXCLUDED
 
 
 # ---------------------------------------------------------------- what is known of the photos
@@ -212,11 +225,10 @@ def review_of(photos: Photos, env: Environment) -> Review:
             review.add_contents()
         elif known := _decisions_elsewhere(path.parent):
             scanned = scan(photos, env.cache)
-            files = present_files(known, scanned)
             review.begin(
-                dataclasses.replace(decision, file=file, moved=True)
-                for decision, file in zip(known, files, strict=True)
-                if file is not None
+                dataclasses.replace(decision, moved=True)
+                for decision in found_again(known, scanned)
+                if decision is not None
             )
     except OSError as error:
         raise DataError(f"The review in {path} cannot be written ({error.strerror}).") from error

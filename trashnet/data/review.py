@@ -1,4 +1,5 @@
-"""What a person decided about single photos: keep, exclude or relabel, each with a reason.
+"""What a person decided about photos, with a reason: keep, exclude or relabel one; whether two are
+of one object.
 
 The decisions lie in one JSON file per data set, in the order they were made, so the last one
 can be taken back. Each is about a content, so it is found again where a photo or its folder was
@@ -19,21 +20,26 @@ from filelock import FileLock
 from trashnet.errors import DataError
 from trashnet.files import read_json, write_json
 
-Action = Literal["keep", "exclude", "relabel"]
+Action = Literal["keep", "exclude", "relabel", "same", "different"]
+
+OF_PAIRS: tuple[Action, ...] = ("same", "different")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision about one photo.
+    """One decision about one photo, or about two.
 
     Attributes:
         file: The photo's key.
-        action: `keep` it although it is flagged, `exclude` it from every split, or `relabel` it.
+        action: `keep` it although it is flagged, `exclude` it from every split, or `relabel` it;
+            of two photos, that they show the `same` object or `different` ones.
         label: The new class, for `relabel`.
         note: Why.
         time: When (UTC).
         sha256: The photo's content; None in files of older versions, which know only its name.
         moved: Whether it was found again, by content, in other photos than it was made on.
+        other: The second photo's key, where it is about two.
+        other_sha256: Its content.
     """
 
     file: str
@@ -43,21 +49,39 @@ class Decision:
     time: str = ""
     sha256: str | None = None
     moved: bool = False
+    other: str | None = None
+    other_sha256: str | None = None
 
     @property
     def identity(self) -> tuple[str | None, ...]:
         """What it is known by in every review file that it was carried on to."""
-        return self.time, self.sha256, self.action, self.label, self.note
+        return self.time, self.sha256, self.other_sha256, self.action, self.label, self.note
+
+    @property
+    def about(self) -> str:
+        """The photo's key, or `pair_key` of two."""
+        return self.file if self.other is None else pair_key(self.file, self.other)
 
     @property
     def words(self) -> str:
         """Says it in a word or two."""
-        past = {"keep": "kept", "exclude": "excluded", "relabel": f"relabelled {self.label}"}
+        past = {
+            "keep": "kept",
+            "exclude": "excluded",
+            "relabel": f"relabelled {self.label}",
+            "same": "one object",
+            "different": "two objects",
+        }
         return past[self.action]
 
 
-def present_files(decisions: Iterable[Decision], photos: pd.DataFrame) -> list[str | None]:
-    """Returns the file that each decision is about now, or None where there is none.
+def pair_key(one: str, two: str) -> str:
+    """Returns what decisions about two photos go by, whichever is named first."""
+    return " and ".join(sorted((one, two)))
+
+
+def found_again(decisions: Iterable[Decision], photos: pd.DataFrame) -> list[Decision | None]:
+    """Returns each decision with the names its photos have now, or None where one is not there.
 
     Of several copies it is the one of the same name; where none or many are, it is unknown which.
 
@@ -65,19 +89,28 @@ def present_files(decisions: Iterable[Decision], photos: pd.DataFrame) -> list[s
         decisions: In the order of what is returned.
         photos: Rows of file and sha256.
     """
+    decisions = list(decisions)
     content = dict(zip(photos.file, photos.sha256, strict=True))
-    wanted = {d.sha256 for d in decisions if d.sha256 is not None}
+    wanted = {sha256 for d in decisions for sha256 in (d.sha256, d.other_sha256) if sha256}
     copies = photos[photos.sha256.isin(wanted)].groupby("sha256").file.agg(list)
 
-    def find(decision: Decision) -> str | None:
-        if decision.file in content and decision.sha256 in (None, content[decision.file]):
-            return decision.file
-        same = copies.get(decision.sha256, [])
-        named = [file for file in same if Path(file).name == Path(decision.file).name]
+    def find(file: str, sha256: str | None) -> str | None:
+        if file in content and sha256 in (None, content[file]):
+            return file
+        same = copies.get(sha256, [])
+        named = [other for other in same if Path(other).name == Path(file).name]
         found = named or same
         return found[0] if len(found) == 1 else None
 
-    return [find(decision) for decision in decisions]
+    def renamed(decision: Decision) -> Decision | None:
+        file = find(decision.file, decision.sha256)
+        other = decision.other and find(decision.other, decision.other_sha256)
+        if file is None or (decision.other and not other):
+            return None
+        moved = decision.moved or (file, other) != (decision.file, decision.other)
+        return dataclasses.replace(decision, file=file, other=other, moved=moved)
+
+    return [renamed(decision) for decision in decisions]
 
 
 class Review:
@@ -108,8 +141,8 @@ class Review:
             ) from error
 
     def latest(self) -> dict[str, Decision]:
-        """Returns the decision that holds for each reviewed photo."""
-        return {decision.file: decision for decision in self.history()}
+        """Returns the decision that holds for each reviewed photo or pair, by `Decision.about`."""
+        return {decision.about: decision for decision in self.history()}
 
     def decide(
         self,
@@ -117,6 +150,7 @@ class Review:
         action: Action,
         label: str | None = None,
         note: str = "",
+        other: str | None = None,
         *,
         files: tuple[str, ...],
         classes: tuple[str, ...],
@@ -128,22 +162,26 @@ class Review:
             action: What to do with it.
             label: The new class, for `relabel` only.
             note: Why.
+            other: The second photo's key, for `same` and `different` only.
             files: Keys of the data set's photos.
             classes: Its classes.
 
         Raises:
             DataError: There is no such photo, class or action.
         """
-        if file not in files:
-            raise DataError(f"There is no photo {file!r}; a key looks like {files[0]!r}.")
+        for named in (file, other):
+            if named is not None and named not in files:
+                raise DataError(f"There is no photo {named!r}; a key looks like {files[0]!r}.")
         if action not in get_args(Action):
             raise DataError(f"{action!r} is no decision; choose {', '.join(get_args(Action))}.")
         if (action == "relabel") != (label is not None) or label not in {None, *classes}:
             raise DataError(
                 f"To relabel, name one of {', '.join(classes)}; other decisions take no class."
             )
+        if (action in OF_PAIRS) != (other is not None) or other == file:
+            raise DataError("Name two photos to say whether they show one object, else one.")
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        decision = self._with_content(Decision(file, action, label, note, now))
+        decision = self._with_content(Decision(file, action, label, note, now, other=other))
         with self._lock():
             self._write([*self.history(), decision])
         return decision
@@ -165,24 +203,30 @@ class Review:
                 self._write(list(decisions))
 
     def _with_content(self, decision: Decision) -> Decision:
-        if self._root is None:
-            return decision
-        try:
-            content = (self._root / decision.file).read_bytes()
-        except OSError:  # gone, or not to be read
-            return decision
-        return dataclasses.replace(decision, sha256=hashlib.sha256(content).hexdigest())
+        return dataclasses.replace(
+            decision,
+            sha256=self._content(decision.file),
+            other_sha256=self._content(decision.other),
+        )
 
-    def undo(self, file: str | None = None) -> Decision | None:
+    def _content(self, file: str | None) -> str | None:
+        if self._root is None or file is None:
+            return None
+        try:
+            return hashlib.sha256((self._root / file).read_bytes()).hexdigest()
+        except OSError:  # gone, or not to be read
+            return None
+
+    def undo(self, about: str | None = None) -> Decision | None:
         """Takes the last decision back and returns it; None when there is none.
 
         Args:
-            file: Takes back the last one about this photo, whatever was decided since.
+            about: Takes back the last one about this photo or pair, whatever was decided since.
         """
         with self._lock():
             history = self.history()
             for i in reversed(range(len(history))):
-                if file in (None, history[i].file):
+                if about in (None, history[i].about):
                     self._write(history[:i] + history[i + 1 :], history[i])
                     return history[i]
         return None

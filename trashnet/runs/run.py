@@ -128,8 +128,9 @@ class Run:
 
     @property
     def decisions(self) -> dict[str, Decision]:
-        """The review decisions it was trained under, by file."""
-        return {d["file"]: Decision(**d) for d in self.config["review"]}
+        """The review decisions it was trained under, by what they are about."""
+        made = [Decision(**entry) for entry in self.config["review"]]
+        return {decision.about: decision for decision in made}
 
     @property
     def is_finished(self) -> bool:

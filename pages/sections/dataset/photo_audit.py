@@ -13,7 +13,14 @@ from pages.shared.markdown import bold, plain
 from pages.shared.photo_dialog import open_photo
 from pages.shared.photos import source_of, thumbnails
 from pages.shared.progress import sentence
-from pages.shared.review_buttons import UNCHANGED, Desk, open_desk, render_review, render_undo
+from pages.shared.review_buttons import (
+    UNCHANGED,
+    Desk,
+    open_desk,
+    render_pair_review,
+    render_review,
+    render_undo,
+)
 from pages.shared.runs import answering_runs, named_here, out_of_fold, suspects_of
 from pages.shared.widgets import choose_one, data_table, paged, render_thumbnail
 from trashnet.data.audit_findings import (
@@ -33,6 +40,7 @@ from trashnet.data.audit_findings import (
 )
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import difference, side_by_side
+from trashnet.data.review import pair_key
 from trashnet.errors import PhotoError
 from trashnet.evaluation.report_tables import as_csv
 
@@ -135,7 +143,8 @@ def _findings(*tables: pd.DataFrame | None) -> pd.DataFrame:
 
 def _as_csv(found: pd.DataFrame, desk: Desk | None) -> bytes:
     decisions = desk.decisions if desk is not None else {}
-    words = [decisions[file].words if file in decisions else "" for file in found.file]
+    about = np.where(found.kind == PAIR, list(map(pair_key, found.file, found.other)), found.file)
+    words = [decisions[name].words if name in decisions else "" for name in about]
     return as_csv(found.assign(decision=words)).encode()
 
 
@@ -183,6 +192,9 @@ def _render_pairs(
             if row.kind == PAIR:
                 matches = f", **{row.matches}** matched features" if row.matches else ""
                 st.markdown(f"**{row.score:.2f}** similar{matches}: {row.why}")
+                if desk is not None:
+                    key = f"audit_pair_{row.file}_{row.other}"
+                    render_pair_review(desk, row.file, row.other, key)
             with st.container(horizontal=True):
                 for n, (file, label) in enumerate(
                     ((row.file, row.label), (row.other, row.other_label))
