@@ -9,7 +9,7 @@ from pages.shared.markdown import bold, plain
 from pages.shared.photos import PhotoSource
 from pages.shared.progress import sentence
 from pages.shared.review_buttons import open_desk, render_review
-from pages.shared.runs import OUT_OF_FOLD, photos_of
+from pages.shared.runs import OUT_OF_FOLD, maps_of, photos_of
 from pages.shared.widgets import photo_grid
 from trashnet.data.image_io import QUALITIES, file_format, load_photo, thumbnail
 from trashnet.inference.explain import overlay
@@ -122,13 +122,18 @@ def _render_answer(run: Run, file: str, content: bytes, label: str, said: pd.Ser
     st.markdown(f"**What the run “{run.id}” says**")
     answer = answer_of(run, content)
     predicted = answer.prediction.label if said is None else said.predicted
+    # Rows keep the numbers of the table that they are taken from.
+    kept = maps_of(run, said.name) if said is not None and said.split == OUT_OF_FOLD else None
     if said is not None:
-        st.caption(_in_words(said))
+        st.caption(_in_words(said, has_maps=kept is not None))
     picture = load_photo(thumbnail(content, 720))
     kinds = {label: "true", predicted: "predicted"}
     columns = st.columns(len(kinds) + 1)
     for column, (name, kind) in zip(columns, reversed(kinds.items()), strict=False):
-        evidence = evidence_of(run, content, name, answer.prediction)
+        if kept is None:
+            evidence = evidence_of(run, content, name, answer.prediction)
+        else:
+            evidence = kept[0 if name == predicted else 1]
         column.image(
             overlay(picture, evidence, 0.45),
             caption=f"what spoke for {plain(name)} ({kind})",
@@ -140,8 +145,9 @@ def _render_answer(run: Run, file: str, content: bytes, label: str, said: pd.Ser
     render_similar(photos_of(run), answer.similar)
 
 
-def _in_words(said: pd.Series) -> str:
+def _in_words(said: pd.Series, has_maps: bool = False) -> str:
     what = f"answered {bold(said.predicted)} with {said.confidence:.0%}"
     if said.split == OUT_OF_FOLD:
-        return f"A model that never saw its object {what}; maps and bars are of the run's own."
+        own = "the maps are its own, the bars" if has_maps else "maps and bars"
+        return f"A model that never saw its object {what}; {own} are of the run's model."
     return f"In this run the photo was in {said.split}; the run {what}."

@@ -128,7 +128,11 @@ def render_pair_review(desk: Desk, one: str, two: str, key: str) -> None:
         return
     with st.container(horizontal=True, gap="xsmall"):
         for word, action, what in (
-            ("Same object", "same", "Of one object, only the test or only the training set has photos"),
+            (
+                "Same object",
+                "same",
+                "They show one object, which is not to be learned from and tested on",
+            ),
             ("Not the same", "different", "Two objects that look alike; splits stay as they are"),
         ):
             st.button(

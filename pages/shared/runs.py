@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pages.shared.caching import cached
 from pages.shared.photos import PhotoSource, photos_in_use
@@ -15,6 +17,7 @@ from trashnet.environment import environment
 from trashnet.errors import RunError, TrashnetError
 from trashnet.evaluation.label_errors import suspects
 from trashnet.evaluation.report import answers
+from trashnet.inference.explain import kept_maps
 from trashnet.runs.damage import damage_of
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED, best_first, list_runs, unreadable_runs
@@ -129,6 +132,21 @@ def stored_predictions(run: Run) -> pd.DataFrame:
 def out_of_fold(run: Run) -> pd.DataFrame | None:
     """Returns a run's out-of-fold table, or None where there are no folds."""
     return run.out_of_fold()
+
+
+def maps_of(run: Run, row: int) -> NDArray[np.float32] | None:
+    """Returns what spoke for the predicted and for the true class of an out-of-fold answer.
+
+    Args:
+        run: A run with folds.
+        row: Of its out-of-fold table.
+
+    Returns:
+        `(2, h, w)`, by the model that gave the answer; None where the run has not kept it.
+    """
+    table = out_of_fold(run)
+    kept = None if table is None or "maps" not in table else table.maps[row]
+    return None if kept is None else kept_maps(kept)
 
 
 @cached(max_entries=8)

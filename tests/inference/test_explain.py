@@ -6,7 +6,13 @@ import pytest
 from tests.conftest import Training
 from trashnet.data.dataset import Photos
 from trashnet.inference.classifier import Classifier
-from trashnet.inference.explain import activation_map, explain, occlusion_map, overlay
+from trashnet.inference.explain import (
+    activation_map,
+    explain,
+    kept_maps,
+    occlusion_map,
+    overlay,
+)
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED
 
@@ -28,6 +34,20 @@ def test_an_activation_map_and_the_bias_average_to_the_logit(
             assert evidence.shape == answer.feature_map.shape[:2]
             # The model's weights are float16, the head's float32.
             assert evidence.mean() + bias[number] == pytest.approx(answer.logits[number], abs=0.02)
+
+
+def test_maps_are_kept_of_each_test_photo_by_the_model_that_answered(
+    pooled: Classifier, frozen: Training, sample_photos: Photos
+) -> None:
+    kernel, _ = frozen.run.head()
+    table = frozen.run.predictions()
+    assert table.maps.notna().equals(table.split == "test")
+    for row in table[table.split == "test"].iloc[::12].itertuples():
+        answer = pooled.classify(sample_photos.root / row.file)
+        kept = kept_maps(row.maps)
+        for number, name in enumerate((answer.label, row.label)):
+            whole = activation_map(answer.feature_map, kernel, pooled.classes.index(name))
+            np.testing.assert_allclose(kept[number], whole, rtol=0.01, atol=0.02)
 
 
 def test_a_linear_head_is_explained_by_its_activation_map(

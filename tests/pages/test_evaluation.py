@@ -13,8 +13,9 @@ from tests.pages.visiting import metrics, open_page, pictures, run, words
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
 from trashnet.evaluation.label_errors import suspects
-from trashnet.evaluation.report import answers
+from trashnet.evaluation.report import answers, report_out_of_fold
 from trashnet.evaluation.slices import sentence, slices
+from trashnet.files import write_json
 from trashnet.runs.jobs import Job
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED
@@ -64,6 +65,27 @@ def test_bias_says_what_is_beyond_chance_and_nothing_else(env: Environment) -> N
     assert f"{len(called)} of {len(found)} comparisons" in text
     assert all(said in text for said in called)
     assert not any(sentence(r) in text for _, r in found[~found.is_difference].iterrows())
+
+
+def test_a_cross_validated_answer_is_explained_by_the_model_that_gave_it(
+    trained: Run, env: Environment
+) -> None:
+    table = trained.predictions().query("split == 'test'").drop(columns=["split", "embedding"])
+    maps = [np.repeat(np.float16([1, 0]), 9)] * len(table)  # all for the answer, none for the truth
+    table = table.assign(fold=0, temperature=1.0, threshold=0.5, distance_limit=2.0, maps=maps)
+    table.to_parquet(trained.path / "out_of_fold.parquet", index=False)
+    evaluation = trained.evaluation()
+    whole = report_out_of_fold(table, trained.classes)
+    write_json(trained.path / "evaluation.json", evaluation | {"out_of_fold": whole})
+    said = answers(table, trained.classes)
+    page = open_tab("Errors", "out_of_fold")
+    page.query_params["photo"] = said[said.label != said.predicted].file.iloc[0]
+    text = words(run(page))
+    assert "the maps are its own, the bars are of the run's model" in text
+    table.drop(columns="maps").to_parquet(trained.path / "out_of_fold.parquet", index=False)
+    page = open_tab("Errors", "out_of_fold")
+    page.query_params["photo"] = said.file.iloc[0]
+    assert "maps and bars are of the run's model" in words(run(page))
 
 
 def test_robustness_is_shown_where_it_was_measured(

@@ -156,7 +156,9 @@ def reviewed(
     """Returns `deal`'s table with conflicts left out and decisions honoured.
 
     Where two photos are said to show one object and lie in two splits, all photos of that object
-    leave the split that is learned from, and the test set stays what it was. Its `attrs` count decisions that were found again by content, `moved`, and those about photos
+    leave the split that is learned from, and the test set stays what it was.
+
+    Its `attrs` count decisions that were found again by content, `moved`, and those about photos
     that are not there, `missing`.
     """
     index = dealt.copy()

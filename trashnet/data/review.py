@@ -1,5 +1,4 @@
-"""What a person decided about photos, with a reason: keep, exclude or relabel one; whether two are
-of one object.
+"""What a person decided: keep, exclude or relabel a photo; that two show one object or two.
 
 The decisions lie in one JSON file per data set, in the order they were made, so the last one
 can be taken back. Each is about a content, so it is found again where a photo or its folder was

@@ -80,13 +80,15 @@ def out_of_fold(folds: Sequence[tuple[pd.DataFrame, dict[str, Any]]]) -> pd.Data
         folds: Predictions table and evaluation of each fold.
 
     Returns:
-        file, label, logits, distance, fold, and the temperature, threshold and distance_limit that
+        file, label, logits, distance, maps (`trashnet.inference.explain.activation_maps`; None
+        where the head is not linear), fold, and the temperature, threshold and distance_limit that
         the fold's own validation photos chose.
     """
+    columns = ["file", "label", "logits", "distance", "maps"]
     tables = [
-        predictions.loc[
-            predictions.split == "test", ["file", "label", "logits", "distance"]
-        ].assign(
+        predictions[predictions.split == "test"]
+        .reindex(columns=columns)  # an older version's folds have no maps
+        .assign(
             fold=number,
             temperature=evaluation["temperature"],
             threshold=evaluation["threshold"],

@@ -58,6 +58,20 @@ def activation_map(
     return feature_map @ kernel[:, number]
 
 
+def activation_maps(
+    feature_map: NDArray[np.float32], kernel: NDArray[np.float32], predicted: int, true: int
+) -> NDArray[np.float16]:
+    """Returns the maps of the predicted and of the true class, to be kept: `(2 × h × w,)`."""
+    maps = [activation_map(feature_map, kernel, number) for number in (predicted, true)]
+    return np.concatenate(maps, axis=None).astype(np.float16)
+
+
+def kept_maps(flat: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Returns what `activation_maps` made, `(2, h, w)`; photos are square."""
+    side = int((len(flat) / 2) ** 0.5)
+    return flat.reshape(2, side, side).astype(np.float32)
+
+
 def occlusion_map(
     logits_of: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     pixels: NDArray[np.uint8],

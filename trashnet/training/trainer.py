@@ -23,6 +23,7 @@ from trashnet.errors import RunError
 from trashnet.evaluation.metrics import negative_log_likelihood
 from trashnet.evaluation.report import answers, evaluate, report
 from trashnet.files import write_atomically, write_json
+from trashnet.inference.explain import activation_maps
 from trashnet.inference.litert import LiteModel
 from trashnet.progress import Progress
 from trashnet.runs.metrics_file import MetricsFile
@@ -301,12 +302,19 @@ def _arrays(**arrays: Any) -> Callable[[Path], None]:
 
 def predict_all(fold: Fold, on_progress: Progress) -> pd.DataFrame:
     """Returns the exported model's prediction of every photo, made as an upload's will be."""
-    lite = LiteModel(fold.run.path / "model.tflite")
-    logits, embeddings = [], []
+    lite, head = LiteModel(fold.run.path / "model.tflite"), fold.run.head()
+    is_test = (fold.index.split == "test").to_numpy()
+    logits, embeddings, maps = [], [], []
     for i, photo in enumerate(fold.pixels, start=1):
         logit, feature_map = lite(photo)
         logits.append(logit)
         embeddings.append(feature_map.mean(axis=(0, 1)))
+        # Only now is the model of this fold at hand to say why it answered so.
+        maps.append(
+            activation_maps(feature_map, head[0], int(logit.argmax()), int(fold.labels[i - 1]))
+            if head is not None and is_test[i - 1]
+            else None
+        )
         if i % 10 == 0 or i == len(fold.pixels):
             on_progress(i, len(fold.pixels), "Predicting every photo")
     vectors = np.stack(embeddings)
@@ -324,6 +332,7 @@ def predict_all(fold: Fold, on_progress: Progress) -> pd.DataFrame:
         logits=logits,
         embedding=list(vectors),
         distance=distance_to_training(vectors, vectors[train], own),
+        maps=maps,
     )
 
 
