@@ -2,9 +2,11 @@
 
     python -m tools.print_bands FOLDER
 
-Writes a JPEG a band, 24 pairs drawn at random, and `across.jpg`: of the pairs that do not count as
-one object and lie on two sides of the split by object, the 60 with the most matches. Says, too,
-how many of a class' pairs of one print are among the candidates, having tried all of them.
+Writes a JPEG a band, 24 pairs drawn at random. Of the pairs that do not count as one object and lie
+on two sides of the split by object, `across.jpg` has the 60 with the most matches, and
+`neighbours.jpg` the 60 most similar of those whose file numbers follow each other, as photos taken
+one after the other may. Says, too, how many of a class' pairs of one print are among the
+candidates, having tried all of them.
 """
 
 import argparse
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from threadpoolctl import threadpool_limits
 
@@ -62,6 +65,25 @@ def recall(photos: Photos, scanned: pd.DataFrame, cache: Path, label: str = "pla
     print(f"{label}: {len(same & few)} of {len(same)} pairs of one print are candidates")
 
 
+def neighbours(rows: pd.DataFrame, embeddings: NDArray[np.float32]) -> pd.DataFrame:
+    """Returns the pairs of one class whose file numbers follow each other."""
+    row_of = pd.Series(np.arange(len(rows)), rows.file)
+    following = rows.file.str.replace(
+        r"\d+", lambda number: str(int(number.group()) + 1), regex=True
+    )
+    one = np.flatnonzero(following.isin(row_of.index))
+    two = row_of[following.iloc[one]].to_numpy()
+    return pd.DataFrame(
+        {
+            "one": rows.file.iloc[one].to_numpy(),
+            "two": rows.file.iloc[two].to_numpy(),
+            "similarity": (embeddings[one] * embeddings[two]).sum(axis=1),
+            "matches": 0,
+            "points": [np.zeros(0)] * len(one),
+        }
+    )
+
+
 def main() -> None:
     """Runs as a script."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -72,7 +94,7 @@ def main() -> None:
     env = environment()
     photos = small_trashnet(env)
     scanned = scan(photos, env.cache)
-    found = embed_and_audit(photos, scanned, env.cache)[1]
+    embeddings, found = embed_and_audit(photos, scanned, env.cache)
     pairs = found.pairs[found.pairs.matches >= LISTED]
     for low, high in BANDS:
         band = pairs[pairs.matches.between(low, high)]
@@ -83,10 +105,18 @@ def main() -> None:
     split = divide(facts.label, facts.group, photos.classes, seed=0)[0]
     side = pd.Series(split == "test", index=facts.file)
     recall(photos, scanned, env.cache)
-    apart = pairs[~is_one_object(pairs) & (pairs.one.map(side) != pairs.two.map(side))]
-    top = apart.sort_values("matches", ascending=False, kind="stable").head(ACROSS)
-    sheet(photos, top).save(folder / "across.jpg", quality=80)
-    print(f"across the split by object: {len(apart)} pairs")
+
+    def apart(some: pd.DataFrame) -> pd.DataFrame:
+        group = facts.set_index("file").group
+        is_known = is_one_object(some) | (some.one.map(group) == some.two.map(group))
+        return some[~is_known & (some.one.map(side) != some.two.map(side))]
+
+    following = neighbours(contents(scanned), embeddings)
+    for name, some, by in (("across", pairs, "matches"), ("neighbours", following, "similarity")):
+        left = apart(some)
+        top = left.sort_values(by, ascending=False, kind="stable").head(ACROSS)
+        sheet(photos, top).save(folder / f"{name}.jpg", quality=80)
+        print(f"{name}, on two sides of the split by object: {len(left)} pairs")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
 """Commands that pages start: begun, followed, stopped, and why they failed."""
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from pages.shared.owner import locked, owner_only
-from pages.shared.progress import sentence
+from pages.shared.progress import duration, sentence
 from trashnet.environment import environment
 from trashnet.runs.jobs import Job
 
@@ -29,36 +27,29 @@ def stop(job: Job) -> None:
 
 
 def counted(job: Job) -> str:
-    """Says how far a job is by what is done of how much."""
+    """Says how far a job is, and how long what it does will still take."""
     done, total, what = job.progress()
-    return f"{what}: {done:,} of {total:,}" if total else "Starting"
+    left = job.seconds_left()
+    rest = f", about {duration(max(1, left))} left" if left is not None and done < total else ""
+    return f"{what}: {done:,} of {total:,}{rest}" if total else "Starting"
 
 
-def timed(job: Job) -> str:
-    """Says how far a job is by its share, and how long it will still take."""
-    done, total, what = job.progress()
-    left = job.seconds() * (total - done) / done if done else None
-    rest = f", about {max(1, round(left))} s left" if left is not None else ""
-    return f"{what or 'Starting'}: {done / total if total else 0.0:.0%}{rest}"
-
-
-def follow(job: Job, key: str, note: str = "", words: Callable[[Job], str] = counted) -> None:
+def follow(job: Job, key: str, note: str = "") -> None:
     """Draws a running job's bar and its stop button, anew every second until it has ended.
 
     Args:
         job: At work.
         key: Prefix of the button's key.
         note: What becomes of it when it is stopped.
-        words: Says how far it is.
     """
-    st.fragment(_render_progress, run_every=REFRESH_SECONDS)(job, key, note, words)
+    st.fragment(_render_progress, run_every=REFRESH_SECONDS)(job, key, note)
 
 
-def _render_progress(job: Job, key: str, note: str, words: Callable[[Job], str]) -> None:
+def _render_progress(job: Job, key: str, note: str) -> None:
     if not job.is_running:
         st.rerun()  # the whole page
     done, total, _ = job.progress()
-    st.progress(min(1.0, done / total) if total else 0.0, words(job))
+    st.progress(min(1.0, done / total) if total else 0.0, counted(job))
     st.caption(f"It goes on when this page is closed. {note}".rstrip())
     if st.button("Stop", icon=":material/stop:", key=f"{key}_stop", **locked()):
         stop(job)

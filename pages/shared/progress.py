@@ -43,3 +43,9 @@ def toasted() -> Iterator[None]:
             yield
     except TrashnetError as error:
         st.toast(str(error), icon=":material/error:")
+
+
+def duration(seconds: float) -> str:
+    """Says how long something takes: `1 min 15 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from trashnet.data.dataset import Photos, open_folder, trashnet_facts
 from trashnet.data.prints import Features, candidates, describe, features_of, matched
 from trashnet.data.scan import scan
 from trashnet.environment import Environment
+from trashnet.progress import silent
+from trashnet.training import embedding
 from trashnet.training.embedding import embed_and_audit
 
 ONE_PRINT = [
@@ -86,6 +89,40 @@ def test_features_are_computed_once_and_kept_as_they_come(
     for a, b in zip(first, reversed(again), strict=True):
         np.testing.assert_array_equal(a.descriptors, b.descriptors)
         np.testing.assert_array_equal(a.points, b.points)
+
+
+def test_an_interrupted_audit_matches_only_what_is_left(
+    sample_photos: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned = scan(sample_photos, env.cache)
+    scanned = scanned.groupby("label").head(4).reset_index(drop=True)
+    rows = contents(scanned)
+    some = features_of(sample_photos, rows, env.cache)
+    vectors = np.random.default_rng(0).normal(size=(len(rows), 8)).astype(np.float32)
+    sizes: list[int] = []
+    ends = [False]
+    whole = prints.matches
+
+    def match(*arguments: Any) -> pd.DataFrame:
+        sizes.append(len(arguments[2]))
+        if ends[0] and len(sizes) == 3:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(prints, "matches", match)
+    monkeypatch.setattr(embedding, "_PAIRS", 50)
+    first = embedding._match(some, vectors, scanned, env.home / "once", silent)
+    total, parts = sum(sizes), len(sizes)
+    assert parts > 3
+    ends[0] = True
+    sizes.clear()
+    with pytest.raises(KeyboardInterrupt):
+        embedding._match(some, vectors, scanned, env.home / "twice", silent)
+    ends[0] = False
+    sizes.clear()
+    again = embedding._match(some, vectors, scanned, env.home / "twice", silent)
+    assert len(sizes) == parts - 2 and sum(sizes) == total - 100
+    pd.testing.assert_frame_equal(first, again)
 
 
 @pytest.mark.slow

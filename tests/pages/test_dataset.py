@@ -229,7 +229,7 @@ def test_the_similarity_only_changes_the_view(own: Photos, env: Environment) -> 
     (said,) = review_of(own, env).latest().values()
     assert (said.action, said.file, said.other) == ("same", "bolts/bolts01.png", "rags/rags01.png")
     page.button(key=f"{key}_undo").click()
-    assert page.button(key=f"{key}_different") and not review_of(run(page) and own, env).latest()
+    assert run(page).button(key=f"{key}_different") and not review_of(own, env).latest()
     page.segmented_control(key="audit_kind").set_value("outlier")
     assert shown(run(page)) == ["rags/rags05.webp"]
 
@@ -245,10 +245,12 @@ def test_an_audit_is_started_followed_and_stopped(
     assert started == [["audit"]]
     monkeypatch.setattr(Job, "is_running", property(lambda job: not stopped))
     monkeypatch.setattr(Job, "progress", lambda job: (11, 44, "Comparing photos"))
+    monkeypatch.setattr(Job, "seconds_left", lambda job: 75.4)
     stopped: list[bool] = []
     monkeypatch.setattr(Job, "stop", lambda job: stopped.append(True))
     run(page)
-    assert "Comparing photos: 11 of 44" in page.get("progress")[0].proto.text
+    shown = "Comparing photos: 11 of 44, about 1 min 15 s left"
+    assert page.get("progress")[0].proto.text == shown
     page.button(key="audit_stop").click()
     run(page)
     assert stopped and page.button(key="audit_go")

@@ -92,4 +92,21 @@ def test_progress_is_written_seldom_but_to_its_end(tmp_path: Path) -> None:
         seen.add(read_json(path)["done"])
     assert seen == {0, 100}
     tell(5, 10, "drawing")
-    assert read_json(path) == {"done": 5, "total": 10, "what": "drawing"}
+    drawing = {"done": 5, "total": 10, "what": "drawing", "seconds_left": None}
+    assert read_json(path) == drawing
+
+
+def test_the_time_left_goes_by_what_was_done_since_the_step_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([100.0, 110.0, 120.0, 121.0])
+    monkeypatch.setattr("trashnet.runs.jobs.time.monotonic", lambda: next(clock))
+    tell, job = progress_file(tmp_path / "audit.progress.json"), Job(tmp_path, "audit")
+    tell(40, 100, "reading")  # these were kept from before
+    assert job.seconds_left() is None
+    tell(60, 100, "reading")
+    assert job.seconds_left() == pytest.approx(20)
+    tell(0, 10, "drawing")
+    assert job.seconds_left() is None
+    tell(1, 10, "drawing")
+    assert job.seconds_left() == pytest.approx(9)

@@ -210,16 +210,24 @@ def features_of(
 
 
 def matches(
-    features: list[Features], embeddings: NDArray[np.float32], on_progress: Progress = silent
+    features: list[Features],
+    embeddings: NDArray[np.float32],
+    pairs: NDArray[np.int64],
+    on_progress: Progress = silent,
 ) -> pd.DataFrame:
-    """Matches the candidates among photos.
+    """Matches pairs of photos.
+
+    Args:
+        features: Of each photo.
+        embeddings: `(n, d) float32` of length 1.
+        pairs: `(m, 2) int`, row numbers, one < two.
+        on_progress: Told of the pairs done.
 
     Returns:
-        Rows of one, two (row numbers, one < two), matches (count), similarity (of embeddings) and
-        points (of some of the matches: x and y in one, x and y in two, flat, as shares of the
-        photo's longer side), the most matches first.
+        Of the pairs that match: one, two (row numbers), matches (count), similarity (of embeddings)
+        and points (of some of the matches: x and y in one, x and y in two, flat, as shares of the
+        photo's longer side).
     """
-    pairs = candidates(features, embeddings)
 
     def match(pair: NDArray[np.int64]) -> NDArray[np.float32]:
         return matched(features[pair[0]], features[pair[1]])
@@ -236,6 +244,5 @@ def matches(
             "similarity": [float(embeddings[one] @ embeddings[two]) for one, two, _ in kept],
             "points": [points[:: -(-len(points) // _POINTS)].ravel() for *_, points in kept],
         }
-    ).query("matches >= @LISTED")
-    order = table.sort_values(["matches", "one", "two"], ascending=[False, True, True])
-    return order[COLUMNS].reset_index(drop=True)
+    )
+    return table[table.matches >= LISTED].reset_index(drop=True)

@@ -49,7 +49,7 @@ class Job:
                 self._file("log").write_text("")
                 command = [*arguments, "--progress", str(self._file("progress.json"))]
                 process = launch(command, env, self._file("log"))
-                write_json(self._file("job.json"), process | {"began": time.time()})
+                write_json(self._file("job.json"), process)
         except OSError as error:
             raise RunError(
                 f"{self.folder} cannot be written ({error.strerror}), so nothing was started."
@@ -78,9 +78,10 @@ class Job:
         found = self._progress()
         return int(found.get("done", 0)), int(found.get("total", 0)), str(found.get("what", ""))
 
-    def seconds(self) -> float:
-        """Returns the time since it was started (s)."""
-        return time.time() - float(self._known().get("began", time.time()))
+    def seconds_left(self) -> float | None:
+        """Returns how long what is being done will still take (s), or None before that is known."""
+        left = self._progress().get("seconds_left")
+        return None if left is None else float(left)
 
     def stop(self) -> None:
         """Ends the process; what it has finished so far is up to the command."""
@@ -120,17 +121,24 @@ def progress_file(path: Path, every: float = 0.5) -> Progress:
     """Returns a progress callback that writes to a file, atomically.
 
     Args:
-        path: JSON of done, total and what.
+        path: JSON of done, total, what, and seconds_left of that.
         every: Seconds between two writings; a change of what is being done is written at once.
     """
     last, written = "", 0.0
+    began, done_before = 0.0, 0
 
     def on_progress(done: int, total: int, what: str) -> None:
-        nonlocal last, written
-        if what == last and done < total and time.monotonic() - written < every:
+        nonlocal last, written, began, done_before
+        now = time.monotonic()
+        if what == last and done < total and now - written < every:
             return
-        last, written = what, time.monotonic()
+        if what != last:
+            began, done_before = now, done  # of an interrupted step much is done at once
+        last, written = what, now
+        done_since = done - done_before
+        left = (now - began) * (total - done) / done_since if done_since > 0 else None
         with contextlib.suppress(OSError):  # a full disk must not end what is being done
-            write_json(path, {"done": done, "total": total, "what": what})
+            said = {"done": done, "total": total, "what": what, "seconds_left": left}
+            write_json(path, said)
 
     return on_progress

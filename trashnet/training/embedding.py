@@ -26,6 +26,9 @@ _BATCH = 32
 _STEP = 32
 """Batches between two times that embeddings are stored."""
 
+_PAIRS = 20_000
+"""Matched between two times that matches are stored."""
+
 
 def embed(
     photos: Photos, rows: pd.DataFrame, cache_folder: Path, on_progress: Progress = silent
@@ -68,11 +71,37 @@ def embed_and_audit(
     rows = contents(scanned)
     embeddings = embed(photos, rows, cache_folder, on_progress)
     features = prints.features_of(photos, rows, cache_folder, on_progress)
-    found = stored_table("prints", prints.COLUMNS, scanned, cache_folder)
-    if found is None:
-        found = prints.matches(features, embeddings, on_progress)
-        store_table("prints", found, scanned, cache_folder)
+    found = _match(features, embeddings, scanned, cache_folder, on_progress)
     return embeddings, audit(scanned, embeddings, found, cache_folder, on_progress)
+
+
+def _match(
+    features: list[prints.Features],
+    embeddings: NDArray[np.float32],
+    scanned: pd.DataFrame,
+    cache_folder: Path,
+    on_progress: Progress,
+) -> pd.DataFrame:
+    """Matches the candidates, a part at a time, each stored: an interruption loses no more."""
+    pairs = stored_table("candidates", ["one", "two"], scanned, cache_folder)
+    if pairs is None:
+        on_progress(0, 1, "Choosing pairs to match")
+        pairs = pd.DataFrame(prints.candidates(features, embeddings), columns=["one", "two"])
+        store_table("candidates", pairs, scanned, cache_folder)
+    parts = []
+    for start in range(0, len(pairs), _PAIRS):
+        part = stored_table(f"prints-{start}", prints.COLUMNS, scanned, cache_folder)
+        if part is None:
+            some = pairs[start : start + _PAIRS].to_numpy()
+
+            def told(done: int, _: int, what: str, start: int = start) -> None:
+                on_progress(start + done, len(pairs), what)
+
+            part = prints.matches(features, embeddings, some, told)
+            store_table(f"prints-{start}", part, scanned, cache_folder)
+        parts.append(part)
+    found = pd.concat(parts) if parts else pd.DataFrame(columns=prints.COLUMNS)
+    return found.sort_values(["matches", "one", "two"], ascending=[False, True, True])
 
 
 def _run_backbone(

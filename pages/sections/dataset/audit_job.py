@@ -25,12 +25,12 @@ def offer_audit(photos: Photos, what: str, key: str) -> None:
     """
     job = audit_of(photos)
     if job.is_running:
-        follow(job, key)
+        follow(job, key, "What is finished by then is kept.")
         return
     say_why(job, "The audit")
     st.info(
         f"{what} That takes an audit: it compares every photo with every other, in the background, "
-        "about a minute for 2,500 photos.",
+        "about four minutes for 2,500 photos on two cores.",
         icon=":material/search_insights:",
     )
     icon = ":material/play_arrow:"

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.shared.job_progress import follow, say_why, start, timed
+from pages.shared.job_progress import follow, say_why, start
 from pages.shared.owner import locked
 from pages.shared.progress import sentence
 from pages.shared.widgets import chart, choose_one, data_table
@@ -22,7 +22,7 @@ def render(run: Run) -> None:
     folder = results_folder(run, environment())
     job = Job(folder, "robustness")
     if job.is_running:
-        follow(job, "robustness", "What is finished by then is kept.", timed)
+        follow(job, "robustness", "What is finished by then is kept.")
         return
     found: dict[str, dict[str, Any]] = {}
     for split in ("validation", "test"):

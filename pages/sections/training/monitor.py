@@ -9,7 +9,7 @@ from pages.sections.training import run_notes
 from pages.shared.markdown import plain
 from pages.shared.owner import locked, owner_only
 from pages.shared.page import page_link
-from pages.shared.progress import sentence
+from pages.shared.progress import duration, sentence
 from pages.shared.runs import active_run, all_runs
 from pages.shared.widgets import chart
 from trashnet.charts import confusion, recall_bars, training_curves
@@ -76,7 +76,7 @@ def _render_state(run: Run) -> None:
         epochs = f"epoch {status.epoch} of {config.total_epochs}, " if config.epochs else ""
         precision = run.config["precision"]  # none where it never started
         computed = f", computed in {precision}" if precision else ""
-        st.caption(f"{status.state}, {epochs}{_duration(status.seconds)}{computed}")
+        st.caption(f"{status.state}, {epochs}{duration(status.seconds)}{computed}")
     if status.error:
         st.error(status.error, icon=":material/error:")
 
@@ -203,7 +203,7 @@ def _render_progress(run: Run, tick: dict[str, Any] | None, rows: list[dict[str,
     if tick and "images_per_second" in tick:
         text += f" · {tick['images_per_second']:.0f} images/s"
     if (left := _seconds_left(rows, total - done)) is not None:
-        text += f" · {_duration(left)} left"
+        text += f" · {duration(left)} left"
     st.progress(min(1.0, done / total), text)
 
 
@@ -211,8 +211,3 @@ def _seconds_left(rows: list[dict[str, Any]], epochs_left: float) -> float | Non
     epochs = [row for row in rows if row["kind"] == "epoch" and row["epoch"]]
     seconds = [row["seconds"] for row in epochs if row.get("seconds") is not None][-5:]
     return epochs_left * sum(seconds) / len(seconds) if seconds else None
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
