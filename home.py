@@ -14,6 +14,7 @@ from pages.shared.runs import (
     all_runs,
     answering_runs,
     figures_of,
+    known_objects,
     photos_of,
     predictions_of,
 )
@@ -95,10 +96,12 @@ def render_accuracy(run: Run, split: str) -> None:
     report = figures_of(run.evaluation())[split]
     low, high = report["accuracy_interval"]
     how = (
-        "Cross-validated: each photo predicted by a model that never saw its object."
+        "Cross-validated: each photo predicted by a model that never saw it."
         if split == OUT_OF_FOLD
         else "Measured on test photos, which were not used for training."
     )
+    if known := known_objects(run, split):
+        how += f" {known:,} of them show an object or a print that it saw in other photos."
     st.markdown(
         f"The model {bold(run.id)} classifies **{report['accuracy']:.1%}** of {report['n']:,} "
         f"photos of {data_name(run.config['data']['name'])} correctly (95 % interval {low:.1%} to "

@@ -15,7 +15,14 @@ from pages.sections.evaluation import (
 from pages.shared.page import page_header
 from pages.shared.photo_dialog import asked_photo, show_photo
 from pages.shared.progress import sentence
-from pages.shared.runs import OUT_OF_FOLD, answering_runs, figures_of, finished_runs, view_of
+from pages.shared.runs import (
+    OUT_OF_FOLD,
+    answering_runs,
+    figures_of,
+    finished_runs,
+    known_objects,
+    view_of,
+)
 from pages.shared.widgets import (
     TILE,
     accuracy_text,
@@ -44,7 +51,7 @@ with right:
         key="evaluation_split",
         format_func=split_name,
         help="Validation chose the epoch, the temperature and the threshold; no choice reads test. "
-        "Out of fold: every photo, answered by one of five models that never saw its object.",
+        "Out of fold: every photo, predicted by one of five models that never saw it.",
     )
 try:
     view = view_of(run, split, evaluation)
@@ -83,6 +90,12 @@ with st.container(horizontal=True):
         "training.",
     )
 
+if known := known_objects(run, split):
+    st.caption(
+        f":material/content_copy: {known:,} of these {figures['n']:,} photos show an object or a "
+        "print that the model learned from in other photos: they were split at random, or by an "
+        "earlier audit. So its accuracy on new objects is lower."
+    )
 if split in evaluation.get("unreviewed", {}):
     before = evaluation["unreviewed"][split]
     st.info(

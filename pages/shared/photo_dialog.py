@@ -149,5 +149,5 @@ def _in_words(said: pd.Series, has_maps: bool = False) -> str:
     what = f"answered {bold(said.predicted)} with {said.confidence:.0%}"
     if said.split == OUT_OF_FOLD:
         own = "the maps are its own, the bars" if has_maps else "maps and bars"
-        return f"A model that never saw its object {what}; {own} are of the run's model."
+        return f"A model that never saw this photo {what}; {own} are of the run's model."
     return f"In this run the photo was in {said.split}; the run {what}."

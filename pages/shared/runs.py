@@ -15,6 +15,7 @@ from trashnet.data.dataset import Photos, small_folder
 from trashnet.data.editions import photo_id, photo_ids
 from trashnet.environment import environment
 from trashnet.errors import RunError, TrashnetError
+from trashnet.evaluation.known_objects import of_known_objects
 from trashnet.evaluation.label_errors import suspects
 from trashnet.evaluation.report import answers
 from trashnet.inference.explain import kept_maps
@@ -213,6 +214,12 @@ def named_here(table: pd.DataFrame, run: Run, index: pd.DataFrame) -> pd.DataFra
 def suspects_of(run: Run) -> pd.DataFrame:
     """Returns a run's suspected labels (`trashnet.evaluation.label_errors`); it must have folds."""
     return suspects(run.out_of_fold(), run.classes)
+
+
+@cached(max_entries=16)
+def known_objects(run: Run, split: str) -> int | None:
+    """Returns how many photos of a split show an object that was learned from, if it is known."""
+    return of_known_objects(run, split)
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def test_a_first_visit_has_photos_an_answer_and_real_mistakes(
         expect(visit.main.get_by_role("heading", level=1)).to_have_text("Evaluation")
         opened = visit.page.get_by_role("dialog")
         expect(opened).to_contain_text("glass/glass")
-        expect(opened).to_contain_text("never saw its object")
+        expect(opened).to_contain_text("never saw this photo")
         run = visit.main.get_by_test_id("stSelectbox").first.locator("input")
         expect(run).to_have_value("released")
         assert "evaluation_split=out+of+fold" in visit.page.url

@@ -96,7 +96,7 @@ def test_the_dialog_takes_none_for_the_other(
     page = visit(name, photo=file, evaluation_split="out of fold")
     assert f"{file}, full size" in pictures(page)
     ours = [not is_other(picture) for picture in shown]
-    assert ("A model that never saw its object" in words(page)) == (name == "Evaluation")
+    assert ("A model that never saw this photo" in words(page)) == (name == "Evaluation")
     if name == "Evaluation":
         assert all(ours)
     else:  # the picture in use, of which the run has said nothing, beside the run's nearest

@@ -56,5 +56,6 @@ def test_it_runs(photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pictures = [o for o in outputs if "image/png" in o.get("data", {})]
     assert len(pictures) == len(photos.classes) + 6  # a mean a class, an original, five variants
     if photos.is_trashnet:  # what the text says was observed
-        assert "578 similar pairs; 185 objects on 565 photos, 28 at most" in shown
+        assert "588 similar pairs, 1,973 with a print in common" in shown
+        assert "285 objects on 1,101 photos, 80 at most" in shown
         assert "`glass/glass115.jpg` and `metal/metal91.jpg`" in shown

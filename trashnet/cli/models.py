@@ -13,6 +13,7 @@ from trashnet.data.dataset import find_photos
 from trashnet.data.walk import reasons
 from trashnet.environment import Environment
 from trashnet.errors import ConfigError, PhotoError, RunError, TrashnetError
+from trashnet.evaluation.known_objects import of_known_objects
 from trashnet.evaluation.metrics import macro_f1_classes
 from trashnet.runs import store
 from trashnet.runs.damage import damage_of
@@ -60,8 +61,10 @@ def report(run: Run, split: str) -> dict[str, Any]:
     if split not in splits:
         raise RunError(f"The run {run.id} has no split {split!r}; it has {', '.join(splits)}.")
     result = {"run": run.id, "split": split, **splits[split]}
+    result["of_known_objects"] = {split: of_known_objects(run, split)}
     if "out_of_fold" in evaluation:
         result["out_of_fold"] = evaluation["out_of_fold"]
+        result["of_known_objects"]["out_of_fold"] = of_known_objects(run, "out_of_fold")
     if "unreviewed" in evaluation:
         result["unreviewed"] = evaluation["unreviewed"].get(split)
     return result
@@ -80,6 +83,9 @@ def show_report(result: dict[str, Any]) -> None:
         )
     if whole := result.get("out_of_fold"):
         print(f"out of fold, {_figures(whole)}")
+    for split, count in result.get("of_known_objects", {}).items():
+        if count:
+            print(f"{split}: {count:,} photos show an object or a print that it learned from")
 
 
 def _figures(result: dict[str, Any]) -> str:

@@ -12,12 +12,16 @@ from trashnet.data.splits import divide
 WAYS = ("random", "authors", "grouped", "hub_rows")
 
 COST = {
-    "grouped": (0.883, 0.852, 0.908, 506),
-    "random": (0.891, 0.861, 0.916, 506),
+    "grouped": (0.834, 0.799, 0.864, 506),
+    "random": (0.876, 0.844, 0.902, 506),
     "authors": (0.905, 0.873, 0.929, 430),
 }
 """TrashNet's test accuracy of `frozen_features` by way of splitting, its 95 % interval, and n; the
 README's table names the commands."""
+
+STILL_LEAKING = 37
+"""Test photos of TrashNet's split by object that show an object which is also learned from, as two
+other signals found; `docs/data.md` says how they were counted."""
 
 
 @dataclass(frozen=True)

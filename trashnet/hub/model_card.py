@@ -4,6 +4,7 @@ from typing import Any
 
 from trashnet.config import FROM_SCRATCH, TrainConfig, option
 from trashnet.data.editions import contents, is_trashnet
+from trashnet.evaluation.known_objects import of_known_objects
 from trashnet.hub.markdown import render
 from trashnet.runs.robustness_file import stored
 from trashnet.runs.run import Run
@@ -56,6 +57,7 @@ def model_card(run: Run, title: str, about: str, made_by: list[str], repo: str =
         made_by=made_by,
         repo=repo,
         reports=reports,
+        known={name: of_known_objects(run, name.replace(" ", "_")) for name in reports},
         config=run.train_config,
         data=run.config["data"],
         network=_NETWORKS[run.train_config.model],

@@ -255,7 +255,7 @@ class Run:
             raise self._damaged("head.npz") from error
 
     def out_of_fold(self) -> pd.DataFrame | None:
-        """Returns one row a photo, answered by a model that never saw its object, or None.
+        """Returns one row a photo, answered by a model that never saw it, or None.
 
         Columns: file, label, fold, logits (arrays), and the fold's temperature and threshold.
         """

@@ -13,7 +13,7 @@ from pages.shared.widgets import chart, choose_one, data_table, photo_grid
 from trashnet.charts import leak_bars
 from trashnet.data.audit_findings import SAME_OBJECT, SAME_PRINT, SIMILAR
 from trashnet.data.dataset import Photos, trashnet_facts
-from trashnet.data.leakage import COST, Way, ways_to_split
+from trashnet.data.leakage import COST, STILL_LEAKING, Way, ways_to_split
 
 NAMES = {
     "hub_rows": "Random, the Hub's rows",
@@ -121,9 +121,9 @@ def _render_cost() -> None:
     )
     data_table(table, hide_index=True, key="splits_cost")
     st.caption(
-        "With 95 % intervals, which overlap: a head on features that were never tuned learns "
-        "little by heart. The README has the commands. Of the Hub's rows nothing is measured: "
-        "four in five of its test rows were trained on."
+        "With 95 % intervals; the three have different test photos. Cross-validated over all "
+        "photos it is 85.5 % by object and 87.8 % at random. The README has the commands. Of the "
+        "Hub's rows nothing is measured: four in five of its test rows were trained on."
     )
 
 
@@ -136,10 +136,17 @@ def _render_pairs(
     st.caption(MEANING[way])
     pairs = leaking[way]
     if pairs.empty:
-        st.success(
-            f"None of its {ways[way].tested:,} test photos counts as one object with a photo of "
-            "train. That holds by construction; docs/data.md says what another look still finds.",
-            icon=":material/verified:",
+        n = ways[way].tested
+        found = (
+            f"At least {STILL_LEAKING} of them ({STILL_LEAKING / n:.0%}) still show an object that "
+            "is learned from, as a look at pairs that nothing joined has shown (docs/data.md)."
+            if photos.is_trashnet
+            else "A pair that no audit can see, such as two plain bottles, may still be there."
+        )
+        st.info(
+            f"None of its {n:,} test photos counts as one object with a photo of train: that holds "
+            f"by construction. {found}",
+            icon=":material/info:",
         )
         return
     # Spread over all that leak, not the worst alone.
