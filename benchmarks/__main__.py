@@ -16,7 +16,7 @@ from benchmarks.measuring import ROOT, Row
 from benchmarks.page import as_markdown, by_hand
 from trashnet.environment import quiet_tensorflow
 
-GROUPS = ("answers", "pipeline", "epoch", "tuning", "app", "people", "growth")
+GROUPS = ("answers", "pipeline", "epoch", "tuning", "app", "people", "growth", "audit")
 
 
 def main() -> int:

@@ -111,16 +111,16 @@ def test_an_interrupted_audit_matches_only_what_is_left(
 
     monkeypatch.setattr(prints, "matches", match)
     monkeypatch.setattr(embedding, "_PAIRS", 50)
-    first = embedding._match(some, vectors, scanned, env.home / "once", silent)
+    first = embedding._match(lambda: some, vectors, scanned, env.home / "once", silent)
     total, parts = sum(sizes), len(sizes)
     assert parts > 3
     ends[0] = True
     sizes.clear()
     with pytest.raises(KeyboardInterrupt):
-        embedding._match(some, vectors, scanned, env.home / "twice", silent)
+        embedding._match(lambda: some, vectors, scanned, env.home / "twice", silent)
     ends[0] = False
     sizes.clear()
-    again = embedding._match(some, vectors, scanned, env.home / "twice", silent)
+    again = embedding._match(lambda: some, vectors, scanned, env.home / "twice", silent)
     assert len(sizes) == parts - 2 and sum(sizes) == total - 100
     pd.testing.assert_frame_equal(first, again)
 

@@ -230,6 +230,8 @@ def test_the_similarity_only_changes_the_view(own: Photos, env: Environment) -> 
     assert (said.action, said.file, said.other) == ("same", "bolts/bolts01.png", "rags/rags01.png")
     page.button(key=f"{key}_undo").click()
     assert run(page).button(key=f"{key}_different") and not review_of(own, env).latest()
+    page.segmented_control(key="audit_evidence").set_value("suspected")
+    assert "1 pairs that do not count as one object**, 1 of them across" in words(run(page))
     page.segmented_control(key="audit_kind").set_value("outlier")
     assert shown(run(page)) == ["rags/rags05.webp"]
 

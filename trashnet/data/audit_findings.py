@@ -35,6 +35,9 @@ DUPLICATE, CONFLICT, PAIR = "exact duplicate", "conflict", "near-duplicate"
 
 SUSPECT, OUTLIER, POOR, UNREADABLE = "suspected label", "outlier", "poor quality", "unreadable"
 
+ONE_OBJECT = "counts as one object"
+"""What is said of such a pair."""
+
 KINDS = (DUPLICATE, CONFLICT, PAIR, SUSPECT, OUTLIER, POOR, UNREADABLE)
 
 PLACES = ["file", "map_x", "map_y", "strangeness"]
@@ -194,6 +197,6 @@ def _of_pairs(pairs: pd.DataFrame, sha256: pd.Series, label_of: pd.Series) -> pd
             "other_label": near.two.map(label_of),
             "score": near.similarity,
             "matches": near.matches,
-            "why": np.where(is_one_object(near), "counts as one object", "similar"),
+            "why": np.where(is_one_object(near), ONE_OBJECT, "similar"),
         }
     )

@@ -6,6 +6,7 @@ matched by the ratio test, both ways, and counted as far as one affine map takes
 (RANSAC). OpenCV does the work; it is imported here alone, in an audit's own process.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,8 +43,6 @@ _TABLES, _BITS = 8, 12
 
 _POINTS = 40
 """Matched points that are kept of a pair, to be shown."""
-
-_FILE = "local-features.parquet"
 
 _STEP = 256
 
@@ -146,8 +145,8 @@ def _words(features: list[Features]) -> csr_array:
     for row, found in enumerate(features):
         sides = (found.descriptors.astype(np.float32) - middle) @ planes > 0
         codes = sides.reshape(-1, _TABLES, _BITS) @ weights + np.arange(_TABLES) * (1 << _BITS)
-        columns.append(codes.ravel())
-        rows.append(np.full(codes.size, row))
+        columns.append(codes.ravel().astype(np.int32))
+        rows.append(np.full(codes.size, row, np.int32))
     counts = csr_array(
         (np.ones(sum(map(len, rows)), np.float32), (np.concatenate(rows), np.concatenate(columns))),
         shape=(len(features), _TABLES << _BITS),
@@ -172,7 +171,7 @@ def _nearest(vectors: NDArray[np.float32] | csr_array, count: int) -> NDArray[np
 def features_of(
     photos: Photos, rows: pd.DataFrame, cache_folder: Path, on_progress: Progress = silent
 ) -> list[Features]:
-    """Returns the features of photos; computed once a content, stored as they go.
+    """Returns the features of photos; computed once, stored as they go.
 
     Args:
         photos: The data set.
@@ -180,33 +179,44 @@ def features_of(
         cache_folder: Where features are kept.
         on_progress: Told of the photos done.
     """
-    cache = Cache(cache_folder)
-    known = cache.load(_FILE, lambda path: read_table(path, ["points", "descriptors"]))
+    found: dict[str, Features] = {}
+    done = 0
+
+    def told(before: int) -> Progress:
+        return lambda done, total, what: on_progress(before + done, len(rows), what)
+
+    for digit in "0123456789abcdef":  # a sixteenth at a time: an interruption loses no more
+        part = rows[rows.sha256.str.startswith(digit)]
+        for sha256, points, descriptors in _features_of_part(
+            photos, part, Cache(cache_folder), f"local-features-{digit}.parquet", told(done)
+        ):
+            found[sha256] = Features(
+                np.frombuffer(points, np.float32).reshape(-1, 2),
+                np.frombuffer(descriptors, np.uint8).reshape(-1, 128),
+            )
+        done += len(part)
+    return [found[sha256] for sha256 in rows.sha256]
+
+
+def _features_of_part(
+    photos: Photos, rows: pd.DataFrame, cache: Cache, file: str, on_progress: Progress
+) -> Iterator[tuple[str, bytes, bytes]]:
+    known = cache.load(file, lambda path: read_table(path, ["points", "descriptors"]))
     known = pd.DataFrame({"points": [], "descriptors": []}) if known is None else known
+    known = known[known.index.isin(rows.sha256)]  # of other photos they would only take space
     todo = rows[~rows.sha256.isin(known.index)]
-    for start in range(0, len(todo), _STEP * 2):  # an interruption loses no more
-        part = todo[start : start + _STEP * 2]
 
-        def find(row: tuple[str, str]) -> tuple[bytes, bytes]:
-            found = describe(load_photo(read_known(photos.root / row[0], row[1])))
-            return found.points.tobytes(), found.descriptors.tobytes()
+    def find(row: tuple[str, str]) -> tuple[bytes, bytes]:
+        found = describe(load_photo(read_known(photos.root / row[0], row[1])))
+        return found.points.tobytes(), found.descriptors.tobytes()
 
-        def told(done: int, total: int, what: str, start: int = start) -> None:
-            on_progress(start + done, len(todo), what)
-
-        work = list(zip(part.file, part.sha256, strict=True))
-        made = parallel(find, work, told, "Looking for prints")
-        new = pd.DataFrame(made, columns=["points", "descriptors"], index=part.sha256)
+    if len(todo):
+        work = list(zip(todo.file, todo.sha256, strict=True))
+        made = parallel(find, work, on_progress, "Looking for prints")
+        new = pd.DataFrame(made, columns=["points", "descriptors"], index=todo.sha256)
         known = pd.concat([known, new])
-        cache.store(_FILE, partial(write_table, table=known))
-    table = known.reindex(rows.sha256)
-    return [
-        Features(
-            np.frombuffer(points, np.float32).reshape(-1, 2),
-            np.frombuffer(descriptors, np.uint8).reshape(-1, 128),
-        )
-        for points, descriptors in zip(table.points, table.descriptors, strict=True)
-    ]
+        cache.store(file, partial(write_table, table=known))
+    return known.itertuples(name=None)
 
 
 def matches(

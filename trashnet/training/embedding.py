@@ -1,7 +1,7 @@
 """Embeddings of photos by the frozen ImageNet backbone."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,13 +70,17 @@ def embed_and_audit(
     """
     rows = contents(scanned)
     embeddings = embed(photos, rows, cache_folder, on_progress)
-    features = prints.features_of(photos, rows, cache_folder, on_progress)
+
+    @functools.cache
+    def features() -> list[prints.Features]:  # not needed where all matches are kept
+        return prints.features_of(photos, rows, cache_folder, on_progress)
+
     found = _match(features, embeddings, scanned, cache_folder, on_progress)
     return embeddings, audit(scanned, embeddings, found, cache_folder, on_progress)
 
 
 def _match(
-    features: list[prints.Features],
+    features: Callable[[], list[prints.Features]],
     embeddings: NDArray[np.float32],
     scanned: pd.DataFrame,
     cache_folder: Path,
@@ -85,8 +89,9 @@ def _match(
     """Matches the candidates, a part at a time, each stored: an interruption loses no more."""
     pairs = stored_table("candidates", ["one", "two"], scanned, cache_folder)
     if pairs is None:
+        described = features()
         on_progress(0, 1, "Choosing pairs to match")
-        pairs = pd.DataFrame(prints.candidates(features, embeddings), columns=["one", "two"])
+        pairs = pd.DataFrame(prints.candidates(described, embeddings), columns=["one", "two"])
         store_table("candidates", pairs, scanned, cache_folder)
     parts = []
     for start in range(0, len(pairs), _PAIRS):
@@ -97,7 +102,7 @@ def _match(
             def told(done: int, _: int, what: str, start: int = start) -> None:
                 on_progress(start + done, len(pairs), what)
 
-            part = prints.matches(features, embeddings, some, told)
+            part = prints.matches(features(), embeddings, some, told)
             store_table(f"prints-{start}", part, scanned, cache_folder)
         parts.append(part)
     found = pd.concat(parts) if parts else pd.DataFrame(columns=prints.COLUMNS)

@@ -30,7 +30,7 @@ def offer_audit(photos: Photos, what: str, key: str) -> None:
     say_why(job, "The audit")
     st.info(
         f"{what} That takes an audit: it compares every photo with every other, in the background, "
-        "about four minutes for 2,500 photos on two cores.",
+        "about three minutes for 2,500 photos on two cores.",
         icon=":material/search_insights:",
     )
     icon = ":material/play_arrow:"

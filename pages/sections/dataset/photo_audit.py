@@ -28,6 +28,7 @@ from trashnet.data.audit_findings import (
     DUPLICATE,
     KINDS,
     LISTED,
+    ONE_OBJECT,
     OUTLIER,
     PAIR,
     POOR,
@@ -44,7 +45,7 @@ from trashnet.data.review import pair_key
 from trashnet.errors import PhotoError
 from trashnet.evaluation.report_tables import as_csv
 
-ALIKE, PRINTS = "looks alike", "same print"
+ALIKE, PRINTS, SUSPECTED = "looks alike", "same print", "suspected"
 _WIDTH = 240
 _MEANING = {
     DUPLICATE: "The same picture twice in one class, byte for byte: one of them can go.",
@@ -149,12 +150,15 @@ def _as_csv(found: pd.DataFrame, desk: Desk | None) -> bytes:
 
 
 def _in_range(rows: pd.DataFrame) -> pd.DataFrame:
-    if choose_one("Evidence", [ALIKE, PRINTS], ALIKE, key="audit_evidence") == PRINTS:
-        shown = rows[rows.matches >= LISTED].sort_values("matches", ascending=False)
+    evidence = choose_one("Evidence", [ALIKE, PRINTS, SUSPECTED], ALIKE, key="audit_evidence")
+    if evidence != ALIKE:
+        kept = rows.matches >= LISTED if evidence == PRINTS else rows.why != ONE_OBJECT
+        shown = rows[kept].sort_values(["matches", "score"], ascending=False)
         across = (shown.label != shown.other_label).sum()
+        what = "with matched features" if evidence == PRINTS else "that do not count as one object"
         st.markdown(
-            f"**{len(shown):,} pairs with matched features**, {across:,} of them across two "
-            "classes; the most matches first."
+            f"**{len(shown):,} pairs {what}**, {across:,} of them across two classes; the most "
+            "matches first."
         )
         return shown
     low, high = st.slider(

@@ -83,15 +83,16 @@ def _render_figures(
     rows = pd.DataFrame(
         {
             "way": [NAMES[name] for name in ways],
-            "leaked": [len(leaking[name]) for name in ways],
+            "leaked": [_leaked(photos, name, leaking[name]) for name in ways],
             "tested": [way.tested for way in ways.values()],
         }
     )
     random = rows.set_index("way").loc[NAMES["random"]]
     grouped = rows.set_index("way").loc[NAMES["grouped"]]
+    least = "at least " if photos.is_trashnet else "as far as the audit sees "
     title = (
         f"A random split leaks {random.leaked / random.tested:.0%}, "
-        f"one by object {grouped.leaked / grouped.tested:.0%}"
+        f"one by object {least}{grouped.leaked / grouped.tested:.0%}"
     )
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -105,6 +106,12 @@ def _render_figures(
                 "Train twice with the same settings, by object and at random, and compare the two "
                 "runs on the evaluation page: the difference is what the leak flatters."
             )
+
+
+def _leaked(photos: Photos, name: str, leaking: pd.DataFrame) -> int:
+    """By object none is left that the audit knows of: what a look at the others found counts."""
+    known = STILL_LEAKING if name == "grouped" and photos.is_trashnet else 0
+    return max(known, len(leaking))
 
 
 def _render_cost() -> None:
