@@ -299,7 +299,8 @@ def test_a_head_on_frozen_features_is_trained_from_the_command_line(frozen: Trai
     assert result["seconds"] > 0 and run.is_finished
     assert run.status().epoch == 0 and run.epochs().epoch.tolist() == [0]
     scores = run.evaluation()["splits"]
-    assert result["test"] == {"run": run.id, "split": "test", **scores["test"]}
+    about = {"run": run.id, "split": "test", "of_known_objects": {"test": None}}
+    assert result["test"] == about | scores["test"]
     assert scores["train"]["accuracy"] > 0.95 and scores["test"]["accuracy"] > 0.85
     assert scores["validation"]["accuracy"] == pytest.approx(run.epochs().val_accuracy[0], abs=0.05)
 
