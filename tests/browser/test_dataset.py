@@ -108,7 +108,7 @@ def test_photos_are_filtered_opened_excluded_and_taken_back(
             draw_around(visit, len(photos.files))
             visit.open("Dataset?dataset_tab=Audit&audit_kind=near-duplicate")
             expect(visit.main.get_by_text("585 pairs from 0.80 to 1.00")).to_be_visible()
-            expect(visit.main.locator("img[alt^='Where ']").first).to_be_visible()
+            expect(visit.main.locator("img[alt^='Matches of ']").first).to_be_visible()
             visit.settle()
         visit.check()
 
