@@ -125,15 +125,17 @@ def _render_answer(run: Run, file: str, content: bytes, label: str, said: pd.Ser
     # Rows keep the numbers of the table that they are taken from.
     kept = maps_of(run, said.name) if said is not None and said.split == OUT_OF_FOLD else None
     if said is not None:
-        st.caption(_in_words(said, has_maps=kept is not None))
+        st.caption(_in_words(said, has_maps=kept is not None and said.label == label))
+    # The true class is the one the run knew; the label may have been changed since.
+    maps = {} if kept is None or said is None else {said.label: kept[1], said.predicted: kept[0]}
     picture = load_photo(thumbnail(content, 720))
     kinds = {label: "true", predicted: "predicted"}
     columns = st.columns(len(kinds) + 1)
     for column, (name, kind) in zip(columns, reversed(kinds.items()), strict=False):
-        if kept is None:
-            evidence = evidence_of(run, content, name, answer.prediction)
+        if name in maps:
+            evidence = maps[name]
         else:
-            evidence = kept[0 if name == predicted else 1]
+            evidence = evidence_of(run, content, name, answer.prediction)
         column.image(
             overlay(picture, evidence, 0.45),
             caption=f"what spoke for {plain(name)} ({kind})",

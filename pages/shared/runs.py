@@ -147,7 +147,7 @@ def maps_of(run: Run, row: int) -> NDArray[np.float32] | None:
     """
     table = out_of_fold(run)
     kept = None if table is None or "maps" not in table else table.maps[row]
-    return None if kept is None else kept_maps(kept)
+    return kept_maps(kept) if isinstance(kept, np.ndarray) else None  # or NaN, where no fold has
 
 
 @cached(max_entries=8)

@@ -65,6 +65,12 @@ def test_a_photo_without_an_edge_has_no_features_and_no_matches() -> None:
     assert len(matched(blank, features("glass", 1))) == 0
 
 
+@pytest.mark.parametrize("shape", [(2, 3000), (3000, 2), (1, 1)])
+def test_a_photo_of_extreme_shape_is_described(shape: tuple[int, int]) -> None:
+    found = describe(np.zeros((*shape, 3), np.uint8))
+    assert found.points.shape == (0, 2)
+
+
 @pytest.mark.slow
 def test_candidates_have_nearly_all_pairs_that_match() -> None:
     """Against trying all pairs, with embeddings that know nothing."""

@@ -66,7 +66,8 @@ def describe(photo: NDArray[np.uint8]) -> Features:
 
     gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     scale = LONGEST / max(gray.shape)
-    gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = (max(1, round(side * scale)) for side in gray.shape)
+    gray = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
     sift = cv2.SIFT.create(FEATURES, contrastThreshold=0.02)
     found, vectors = sift.detectAndCompute(gray, None)
     if vectors is None:  # nothing has an edge
