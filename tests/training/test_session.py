@@ -37,6 +37,7 @@ from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos
 from trashnet.data.image_io import load_photo
 from trashnet.environment import Environment
+from trashnet.errors import RunError
 from trashnet.evaluation.report import evaluate
 from trashnet.files import read_json
 from trashnet.inference.classifier import Classifier
@@ -336,6 +337,15 @@ def test_every_photo_is_answered_once_by_a_model_that_never_saw_it(
             assert row.distance == own.distance[file]
         for name in ("temperature", "threshold", "distance_limit"):
             assert (answered[name] == evaluation[name]).all()
+
+
+def test_folds_of_two_splits_are_not_gathered(folded: Folded, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(folded.run.path, tmp_path / "run")))
+    table = run.folds[1].predictions()
+    table.loc[table.file.isin(run.predictions().query("split == 'test'").file), "split"] = "test"
+    table.to_parquet(run.folds[1].path / "predictions.parquet", index=False)
+    with pytest.raises(RunError, match="different splits"):
+        session._collect(run)
 
 
 def test_the_out_of_fold_figures_follow_from_the_stored_table(folded: Folded) -> None:

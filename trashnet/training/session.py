@@ -166,8 +166,14 @@ def _tidy(fold: Run) -> None:
 
 
 def _collect(run: Run) -> None:
-    """Gathers the folds' predictions into one table and adds its figures to the evaluation."""
+    """Gathers the folds' predictions into one table and adds its figures to the evaluation.
+
+    Raises:
+        RunError: A photo was tested in two folds.
+    """
     table = out_of_fold([(fold.predictions(), fold.evaluation()) for fold in run.folds])
+    if not table.file.is_unique:  # folds before and after the photos were split anew
+        raise RunError("The folds of this run come from different splits; start a new run.")
     write_atomically(
         run.path / "out_of_fold.parquet", lambda path: table.to_parquet(path, index=False)
     )
