@@ -24,8 +24,17 @@ from trashnet.data.audit_findings import (
     exact_duplicates,
     is_one_object,
 )
-from trashnet.data.dataset import Photos, open_folder, trashnet_facts, trashnet_pairs
+from trashnet.data.dataset import (
+    Photos,
+    open_folder,
+    small_trashnet,
+    trashnet_facts,
+    trashnet_pairs,
+)
+from trashnet.data.image_io import QUALITIES
+from trashnet.data.quality import flags
 from trashnet.data.scan import scan
+from trashnet.data.splits import divide
 from trashnet.environment import Environment
 from trashnet.errors import DataError
 from trashnet.training import embedding
@@ -182,6 +191,22 @@ def test_the_shipped_groups_and_split_are_those_of_the_shipped_pairs() -> None:
     # A group of several classes is an exception; a standard label on anything would make many.
     several = facts.groupby("group").label.nunique() > 1
     assert several.sum() < 10
+    split, fold = divide(facts.label, facts.group, sorted(facts.label.unique()), seed=0)
+    assert facts.split.tolist() == split.tolist() and facts.fold.tolist() == fold.tolist()
+
+
+def test_the_shipped_measures_are_those_of_the_shipped_photos(shared: Path) -> None:
+    photos = small_trashnet(Environment(shared / "photos-home"))
+    scanned, facts = scan(photos, shared / "photos-home" / "cache"), trashnet_facts()
+    assert scanned.file.tolist() == facts.index.tolist()
+    assert list(flags(scanned)) == facts.flag.tolist()
+    for quality in QUALITIES:
+        np.testing.assert_allclose(scanned[quality], facts[quality], atol=2e-3)
+    assert exact_duplicates(scanned) == [
+        ["glass/glass115.jpg", "metal/metal91.jpg"],
+        ["glass/glass176.jpg", "plastic/plastic152.jpg"],
+        ["glass/glass389.jpg", "plastic/plastic332.jpg"],
+    ]
 
 
 @pytest.mark.slow
@@ -209,9 +234,16 @@ def test_the_shipped_pairs_are_what_the_photos_show(tmp_path: Path, env: Environ
 
 
 def test_an_audit_says_the_same_twice(
-    sample_photos: Photos, command: Callable[..., tuple[int, str, str]]
+    sample_photos: Photos, env: Environment, command: Callable[..., tuple[int, str, str]]
 ) -> None:
-    runs = [command("audit", "--json", "--data", str(sample_photos.root)) for _ in range(2)]
+    runs = []
+    for _ in range(2):
+        runs.append(command("audit", "--json", "--data", str(sample_photos.root)))
+        for kept in ("local-features", "candidates", "prints", "pairs", "groups"):
+            found = list(env.cache.glob(f"{kept}-*.parquet"))
+            assert found  # else the second audit would read what the first one found
+            for path in found:
+                path.unlink()
     assert [code for code, _, _ in runs] == [0, 0] and runs[0][1] == runs[1][1]
     found = json.loads(runs[0][1])
     assert found["threshold"] == SAME_OBJECT and found["leaks"]["grouped"] == 0

@@ -225,7 +225,7 @@ def test_the_similarity_only_changes_the_view(own: Photos, env: Environment) -> 
     assert "Matches of bolts/bolts01.png and rags/rags01.png" in pictures(page)
     key = "audit_pair_bolts/bolts01.png_rags/rags01.png"
     page.button(key=f"{key}_same").click()
-    assert "one object" in words(run(page))
+    assert ":material/check: one object" in words(run(page))
     (said,) = review_of(own, env).latest().values()
     assert (said.action, said.file, said.other) == ("same", "bolts/bolts01.png", "rags/rags01.png")
     page.button(key=f"{key}_undo").click()

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import random
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -46,22 +48,20 @@ def used_home(
     shutil.copy(RELEASED / "robustness.json", home / "runs" / "used")
     for name in PAGES:
         open_page(name, "alone")
-    small = (home / "photos" / "trashnet-small").rename(tmp_path / "small")
-    (home / "photos" / "trashnet-small").symlink_to(small)  # 2,527 files need not be copied
     return home
 
 
 def files_of(home: Path) -> list[Path]:
     """Every file of a home that is not like two others: photos and thumbnails are many.
 
-    The cache's files are of one kind up to what tells them apart: `prints-0-<digest>.parquet`.
+    The cache's files are of one kind up to number and digest: `prints-0-<digest>.parquet`.
     """
     found = [p for p in sorted(home.rglob("*")) if p.is_file() and p.suffix != ".lock"]
     per_kind: dict[tuple[str, ...], list[Path]] = {}
     for path in found:
         if "whole" not in path.parts:
             many = path.suffix in (".jpg", ".png", ".webp")
-            name = path.name.split("-")[0] + path.suffix
+            name = re.sub(r"(-[0-9a-f]+)+(?=\.)", "", path.name)
             kind = (path.relative_to(home).parts[0], path.suffix if many else name)
             per_kind.setdefault(kind, []).append(path)
     return [path for paths in per_kind.values() for path in paths[:2]]
@@ -73,14 +73,22 @@ def damages(home: Path) -> Iterator[tuple[str, bool]]:
     Yields which, and for one of a file's two whether pages are opened, too.
     """
     before = home.with_name("before")
-    shutil.copytree(home, before, symlinks=True)
+    shutil.copytree(home, before)
     for number, path in enumerate(files_of(home)):
         for turn in (0, 1):
             way = WAYS[(2 * number + turn) % len(WAYS)]
-            path.write_bytes(DAMAGES[way](path.read_bytes()))
+            damaged = DAMAGES[way](path.read_bytes())
+            path.unlink()  # it may be the very file that `before` has
+            path.write_bytes(damaged)
             yield f"{path.relative_to(home)}, {way}", turn == number % 2
             shutil.rmtree(home)
-            shutil.copytree(before, home, symlinks=True)  # with the times that caches go by
+            # With the times that caches go by.
+            shutil.copytree(before, home, copy_function=_copy)
+
+
+def _copy(source: str, target: str) -> None:
+    """Links the 2,527 photos of the package, which nothing writes to, and copies the rest."""
+    (os.link if "trashnet-small" in Path(source).parts else shutil.copy2)(source, target)
 
 
 def test_no_file_of_a_home_ends_a_command_or_a_page(

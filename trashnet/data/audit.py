@@ -96,7 +96,7 @@ def audit(
         similarity=pairs.similarity.fillna(pairs.similarity_again).round(4),
         matches=pairs.matches.fillna(0).astype(np.int64),
     ).sort_values(["similarity", "one", "two"], ascending=[False, True, True])
-    first = rows.file[~rows.sha256.duplicated()].to_numpy()
+    first = contents(scanned).file.to_numpy()
     same = prints[has_one_print(prints.assign(one=first[prints.one], two=first[prints.two]))]
     group = _merge(group, same.one.to_numpy(np.int64), same.two.to_numpy(np.int64))
     group = first_members(group[content.codes])

@@ -198,7 +198,7 @@ def side_by_side(
         PhotoError: As `load_photo`.
     """
     photos = [_decode(source, longest) for source in (one, two)]
-    photos = [photo.resize(_scaled(photo.size, longest)) for photo in photos]
+    photos = [photo.resize(scaled(photo.size, longest)) for photo in photos]
     left, right = photos
     both = Image.new("RGB", (left.width + right.width + 8, max(left.height, right.height)), "white")
     both.paste(left, (0, 0))
@@ -217,7 +217,8 @@ _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7")
 """Okabe and Ito's, so that neighbouring lines can be told apart."""
 
 
-def _scaled(size: tuple[int, int], longest: int) -> tuple[int, int]:
+def scaled(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Returns a size of the same shape, at least 1 × 1, whose longer side is `longest` pixels."""
     scale = longest / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 

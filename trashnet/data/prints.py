@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from trashnet.data.audit_findings import LISTED
 from trashnet.data.dataset import Photos
-from trashnet.data.image_io import load_photo
+from trashnet.data.image_io import load_photo, scaled
 from trashnet.data.scan import read_known
 from trashnet.files import Cache, read_table, write_table
 from trashnet.progress import Progress, parallel, silent
@@ -65,9 +65,8 @@ def describe(photo: NDArray[np.uint8]) -> Features:
     import cv2
 
     gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-    scale = LONGEST / max(gray.shape)
-    height, width = (max(1, round(side * scale)) for side in gray.shape)
-    gray = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
+    height, width = gray.shape
+    gray = cv2.resize(gray, scaled((width, height), LONGEST), interpolation=cv2.INTER_AREA)
     sift = cv2.SIFT.create(FEATURES, contrastThreshold=0.02)
     found, vectors = sift.detectAndCompute(gray, None)
     if vectors is None:  # nothing has an edge
