@@ -93,8 +93,8 @@ with st.container(horizontal=True):
 if known := known_objects(run, split):
     st.caption(
         f":material/content_copy: {known:,} of these {figures['n']:,} photos show an object or a "
-        "print that the model learned from in other photos: they were split at random, or by an "
-        "earlier audit. So its accuracy on new objects is probably lower."
+        "print that the model learned from in other photos. Its accuracy on new objects is "
+        "probably lower."
     )
 if split in evaluation.get("unreviewed", {}):
     before = evaluation["unreviewed"][split]

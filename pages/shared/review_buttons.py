@@ -131,7 +131,7 @@ def render_pair_review(desk: Desk, one: str, two: str, key: str) -> None:
             (
                 "Same object",
                 "same",
-                "They show one object, which is not to be learned from and tested on",
+                "Both show the same object. It will not be in both training and test.",
             ),
             ("Not the same", "different", "Two objects that look alike; splits stay as they are"),
         ):

@@ -136,14 +136,14 @@ def out_of_fold(run: Run) -> pd.DataFrame | None:
 
 
 def maps_of(run: Run, row: int) -> NDArray[np.float32] | None:
-    """Returns what spoke for the predicted and for the true class of an out-of-fold answer.
+    """Returns the evidence for the predicted and the true class of an out-of-fold prediction.
 
     Args:
         run: A run with folds.
         row: Of its out-of-fold table.
 
     Returns:
-        `(2, h, w)`, by the model that gave the answer; None where the run has not kept it.
+        `(2, h, w)`, from the model that made the prediction; None where the run keeps none.
     """
     table = out_of_fold(run)
     kept = None if table is None or "maps" not in table else table.maps[row]

@@ -158,8 +158,8 @@ def _add_review(commands: Subparsers) -> None:
     decision.add_argument("--keep", action="store_true", help="keep it although it is flagged")
     decision.add_argument("--exclude", action="store_true", help="leave it out of every split")
     decision.add_argument("--relabel", metavar="CLASS", help="give it another class")
-    decision.add_argument("--same-as", metavar="FILE", help="it shows the object of this photo")
-    decision.add_argument("--different-from", metavar="FILE", help="it looks like it, but is not")
+    decision.add_argument("--same-as", metavar="FILE", help="they show one object")
+    decision.add_argument("--different-from", metavar="FILE", help="they show two objects")
     decision.add_argument("--undo", action="store_true", help="take the last decision back")
     parser.add_argument("--note", default="", help="why")
 

@@ -96,11 +96,9 @@ def _render_figures(
     )
     random = rows.set_index("way").loc[NAMES["random"]]
     grouped = rows.set_index("way").loc[NAMES["grouped"]]
-    least = "at least " if photos.is_trashnet else "as far as the audit sees "
-    title = (
-        f"A random split leaks {random.leaked / random.tested:.0%}, "
-        f"one by object {least}{grouped.leaked / grouped.tested:.0%}"
-    )
+    by_object = f"{grouped.leaked / grouped.tested:.0%}"
+    by_object = f"at least {by_object}" if photos.is_trashnet else f"{by_object} that we know of"
+    title = f"A random split leaks {random.leaked / random.tested:.0%}, by object {by_object}"
     left, right = st.columns([3, 2], gap="large")
     with left:
         chart(leak_bars(rows, title), "splits_leaks", title)
@@ -158,7 +156,7 @@ def _render_pairs(
         n = ways[way].tested
         found = (
             f"At least {STILL_LEAKING} of them ({STILL_LEAKING / n:.0%}) still show an object that "
-            "is learned from, as a look at pairs that nothing joined has shown (docs/data.md)."
+            "is learned from: we looked at pairs that the audit had not joined (docs/data.md)."
             if photos.is_trashnet
             else "A pair that no audit can see, such as two plain bottles, may still be there."
         )
