@@ -34,6 +34,7 @@ from trashnet.data.audit_findings import (
     POOR,
     SAME_OBJECT,
     SAME_PRINT,
+    SAME_PRINT_ACROSS,
     SIMILAR,
     SUSPECT,
     UNREADABLE,
@@ -52,8 +53,8 @@ _MEANING = {
     CONFLICT: "The same picture filed under two classes: both are left out of every split until "
     "somebody decides.",
     PAIR: "Two photos of one object or one print. Photos from a similarity of "
-    f"{SAME_OBJECT:.2f} up, or with {SAME_PRINT} matched features, count as one object and stay in "
-    "one split.",
+    f"{SAME_OBJECT:.2f} up, or with {SAME_PRINT} matched features ({SAME_PRINT_ACROSS} across two "
+    "classes), count as one object and stay in one split.",
     SUSPECT: "A model that never saw the photo is as sure of another class as it is of photos of "
     "that class.",
     OUTLIER: "Far from all other objects of its class, in what a network trained on other pictures "

@@ -11,7 +11,7 @@ from pages.shared.photos import source_of
 from pages.shared.progress import sentence
 from pages.shared.widgets import chart, choose_one, data_table, photo_grid
 from trashnet.charts import leak_bars
-from trashnet.data.audit_findings import SAME_OBJECT, SAME_PRINT, SIMILAR
+from trashnet.data.audit_findings import SAME_OBJECT, SAME_PRINT, SAME_PRINT_ACROSS, SIMILAR
 from trashnet.data.dataset import Photos, trashnet_facts
 from trashnet.data.leakage import (
     COST,
@@ -35,7 +35,7 @@ MEANING = {
     "authors": "The lists that TrashNet's authors published. They were dealt photo by photo, too.",
     "grouped": "All photos of one object on one side, stratified by class. What is left lies below "
     f"the lines that tell objects apart: a similarity of {SAME_OBJECT:.2f}, {SAME_PRINT} matched "
-    "features.",
+    f"features, or {SAME_PRINT_ACROSS} across two classes.",
 }
 _PAIRS_SHOWN = 9
 
