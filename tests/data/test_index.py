@@ -18,6 +18,7 @@ from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos, find_photos, open_folder, trashnet_facts
 from trashnet.data.editions import FULL
 from trashnet.data.index import (
+    another_fold,
     check_splittable,
     class_weights,
     decisions_found,
@@ -406,6 +407,32 @@ def test_an_object_that_somebody_saw_on_two_sides_is_learned_from_no_more() -> N
     after = make_index(photos, scanned, "object", groups=groups, decisions=chain)
     assert (after.split == "test").equals(before.split == "test")
     assert (after.split != before.split).sum() == 4  # of the validation set's object, too
+
+
+def test_where_objects_are_not_kept_together_only_the_photo_that_was_named_is_left_out() -> None:
+    scanned = table(LABELS)
+    photos, groups = photos_of(scanned), pd.Series(np.arange(100) // 20, index=scanned.file)
+    before = make_index(photos, scanned, "random", groups=groups)
+    files = {split: before.file[before.split == split].iloc[0] for split in SPLITS}
+    said = {"1": Decision(files["train"], "same", other=files["test"])}
+    after = make_index(photos, scanned, "random", groups=groups, decisions=said)
+    assert after.file[after.split != before.split].tolist() == [files["train"]]
+
+
+@pytest.mark.parametrize("way", ["object", "random"])
+def test_every_fold_of_a_run_is_of_the_division_of_its_first(way: str) -> None:
+    """Also where an audit has found other objects in the meantime."""
+    scanned = table(LABELS)
+    photos, groups = photos_of(scanned), pd.Series(np.arange(100) // 2, index=scanned.file)
+    said = {
+        "1": Decision(scanned.file[0], "relabel", "paper"),
+        "2": Decision("glass/1.jpg", "exclude"),
+    }
+    first = make_index(photos, scanned, way, 3, groups, decisions=said)
+    for fold in range(1, 5):
+        same = make_index(photos, scanned, way, 3, groups, decisions=said, test_fold=fold)
+        again = another_fold(first, way, 3, fold, decisions=said)
+        pd.testing.assert_frame_equal(again, same)
 
 
 def test_a_decision_about_two_photos_is_found_again_where_both_are(

@@ -23,6 +23,7 @@ from trashnet.data.splits import (
     best_split,
     check_classes,
     check_left,
+    divide_dealt,
     divide_photos,
 )
 from trashnet.environment import Environment
@@ -148,6 +149,38 @@ def deal(
     return index
 
 
+def another_fold(
+    index: pd.DataFrame,
+    split: str,
+    seed: int,
+    test_fold: int,
+    exclude_conflicts: bool = True,
+    decisions: Mapping[str, Decision] | None = None,
+) -> pd.DataFrame:
+    """Returns the photos of one fold of a run, divided for another fold of the same run.
+
+    Objects and folds are the stored ones: what an audit or a later version knows of the photos
+    since would test some of them twice and some never.
+
+    Args:
+        index: `make_index`'s table of the run's first fold.
+        split: `object` or `random`.
+        seed: As when it was made.
+        test_fold: The fold of five whose photos are the test set.
+        exclude_conflicts: As when it was made.
+        decisions: As when it was made.
+
+    Raises:
+        DataError: A class would be left without photos in train, validation or test.
+    """
+    dealt = index.assign(label=index.original_label)
+    objects = dealt.group if split == "object" else pd.Series(np.arange(len(dealt)))
+    folds = dealt.fold.to_numpy(np.int64)
+    dealt["split"] = divide_dealt(dealt.label, objects, folds, seed, test_fold)
+    dealt.attrs["split"] = split
+    return reviewed(dealt, exclude_conflicts, decisions)
+
+
 def reviewed(
     dealt: pd.DataFrame,
     exclude_conflicts: bool = True,
@@ -155,8 +188,9 @@ def reviewed(
 ) -> pd.DataFrame:
     """Returns `deal`'s table with conflicts left out and decisions honoured.
 
-    Where two photos are said to show one object and lie in two splits, all photos of that object
-    leave the split that is learned from, and the test set stays what it was.
+    Where two photos are said to show one object and lie in two splits, it leaves the split that is
+    learned from, and the test set stays what it was: all photos of the object where the split
+    keeps objects together, else the one photo.
 
     Its `attrs` count decisions that were found again by content, `moved`, and those about photos
     that are not there, `missing`.
@@ -188,7 +222,8 @@ def reviewed(
 
 def _keep_apart(index: pd.DataFrame, same: list[tuple[int, int]]) -> None:
     """Excludes the photos of joined objects from all but the last of the splits they lie in."""
-    objects = index.group.copy()
+    together = index.attrs["split"] == "object"
+    objects = index.group.copy() if together else pd.Series(np.arange(len(index)), index.index)
     for one, two in same:
         objects[objects == objects[two]] = objects[one]
     joined = objects.isin(objects[[one for one, _ in same]])

@@ -84,6 +84,13 @@ def divide(
             f"to split; every class needs at least {2 * FOLDS}."
         )
     fold = _deal(labels, groups, FOLDS, seed)
+    return divide_dealt(labels, groups, fold, seed, test_fold), fold
+
+
+def divide_dealt(
+    labels: pd.Series, groups: pd.Series, fold: NDArray[np.int64], seed: int, test_fold: int
+) -> NDArray[Any]:
+    """Returns what `divide` does, its splits, of photos whose folds are known."""
     rest = np.flatnonzero(fold != test_fold)
     part = _deal(labels.iloc[rest], groups.iloc[rest], _VALIDATION_SHARE, seed)
     split = np.where(fold == test_fold, "test", "train").astype(object)
@@ -95,7 +102,7 @@ def divide(
             f"The class {missing[0]!r} shows too few different objects to be in train, "
             "validation and test; add photos or choose the random split."
         )
-    return split, fold
+    return split
 
 
 def check_left(index: pd.DataFrame, classes: Sequence[str]) -> None:

@@ -298,10 +298,15 @@ class Run:
         return [self, *(Run(self.path / "folds" / str(number)) for number in others)]
 
     @property
+    def first_fold(self) -> "Run":
+        """The run of the first fold, whose directory holds the others; without folds, this one."""
+        folder = self.path.parent
+        return Run(folder.parent) if folder.name == "folds" else self
+
+    @property
     def stop_file(self) -> Path:
         """What asks for a stop; a file of its own, as the state has one writer, the training."""
-        folder = self.path.parent
-        return (folder.parent if folder.name == "folds" else self.path) / "stop"
+        return self.first_fold.path / "stop"
 
     @property
     def stop_requested(self) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trashnet.config import TrainConfig
 from trashnet.data.dataset import Photos, reopen_photos
-from trashnet.data.index import class_weights, known_groups, load_index
+from trashnet.data.index import another_fold, class_weights, known_groups, load_index
 from trashnet.data.scan import scan
 from trashnet.data.splits import check_left
 from trashnet.environment import Environment
@@ -77,6 +77,18 @@ def _index(run: Run, photos: Photos, env: Environment, on_progress: Progress) ->
     stored, config = run.path / "index.parquet", run.train_config
     if (known := run.index()) is not None:
         return known
+    if (first := run.first_fold) is not run and (dealt := first.index()) is not None:
+        index = another_fold(
+            dealt,
+            config.split,
+            config.seed,
+            config.fold,
+            config.exclude_conflicts,
+            run.decisions,
+        )
+        check_left(index, photos.classes)
+        write_atomically(stored, lambda path: index.to_parquet(path, index=False))
+        return index
     scanned = scan(photos, env.cache, on_progress)
     if config.split == "object" and known_groups(photos, scanned, env.cache) is None:
         embed_and_audit(photos, scanned, env.cache, on_progress)
