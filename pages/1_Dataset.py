@@ -78,7 +78,7 @@ with st.container(horizontal=True):
         "Objects seen repeatedly",
         f"{(sizes > 1).sum():,}" if "object" in ways else "unknown",
         border=True,
-        help="Objects photographed more than once, by an audit of near-duplicates.",
+        help="Objects in more than one photo: photos look alike or have a print in common.",
     )
 if "object" not in ways:
     st.info(

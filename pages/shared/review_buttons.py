@@ -31,6 +31,12 @@ class Desk:
     review: Review
     decisions: dict[str, Decision]
 
+    @property
+    def reviewed(self) -> set[str]:
+        """The photos that something was decided about, alone or as one of a pair."""
+        made = self.decisions.values()
+        return {file for d in made for file in (d.file, d.other) if file is not None}
+
     def holds(self, path: Path | None) -> bool:
         """Whether a photo that was found is one of the data set under review."""
         return path is not None and path.is_relative_to(self.photos.root)

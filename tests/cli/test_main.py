@@ -475,7 +475,7 @@ def test_half_a_review_decision_is_a_mistake(
 ) -> None:
     assert main(["review", "--data", str(sample_photos.root), *words]) == 2
     said = capfd.readouterr()
-    assert said.out == "" and "Name a photo, and with it" in said.err
+    assert said.out == "" and "Name a photo and a decision" in said.err
 
 
 def test_classify_uses_the_most_accurate_run_of_the_classes_in_use(

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
+from trashnet.data import audit_findings
 from trashnet.data.audit_findings import (
     SAME_OBJECT,
     SAME_PRINT,
@@ -29,7 +30,7 @@ def test_a_leak_is_a_test_photo_with_a_near_duplicate_in_train() -> None:
     split = pd.Series({"a": "test", "b": "train", "c": "validation", "d": "test", "e": "train"})
     way = Way(split, pairs)
     assert way.tested == 2
-    assert way.leaking(0.95).values.tolist() == [["a", "c", 0.99]]  # with its nearest, once
+    assert way.leaking(0.95).values.tolist() == [["a", "c", 0.99, 0]]  # with its nearest, once
     assert way.leaking(0.4).test.tolist() == ["a", "d"]
     turned = pairs.rename(columns={"one": "two", "two": "one"})
     pd.testing.assert_frame_equal(Way(split, turned).leaking(0.4), way.leaking(0.4))
@@ -43,8 +44,14 @@ def test_a_print_in_common_is_a_leak_from_fewer_matches_within_a_class() -> None
     ).assign(similarity=0.5, matches=[SAME_PRINT, SAME_PRINT - 1, SAME_PRINT, SAME_PRINT_ACROSS])
     split = pd.Series("train", index=["a/5", "a/6", "b/7", "b/8"])
     split = pd.concat([split, pd.Series("test", index=["a/1", "a/2", "a/3", "a/4"])])
-    assert set(Way(split, pairs).leaking(0.8).test) == {"a/1", "a/4"}
+    leaked = Way(split, pairs).leaking(0.8)
+    assert dict(zip(leaked.test, leaked.matches, strict=True)) == {
+        "a/1": SAME_PRINT,
+        "a/4": SAME_PRINT_ACROSS,
+    }
     assert is_one_object(pairs).tolist() == [True, False, False, True]
+    spelt = pairs.assign(one=pairs.one.str.replace("a/", "A/"))
+    assert is_one_object(spelt).tolist() == [True, False, False, True]
 
 
 def test_trashnets_leaks_are_those_the_documents_print() -> None:
@@ -73,8 +80,8 @@ def test_photos_without_authors_have_three_ways() -> None:
     assert set(ways["hub_rows"].leaking(0.8).test) <= set(facts.file)
 
 
-def test_an_audits_pairs_are_kept_until_the_photos_change(
-    sample_photos: Photos, env: Environment
+def test_an_audits_pairs_are_kept_until_the_photos_or_the_audit_change(
+    sample_photos: Photos, env: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scanned = scan(sample_photos, env.cache)
     assert known_pairs(sample_photos, scanned, env.cache) is None
@@ -84,6 +91,8 @@ def test_an_audits_pairs_are_kept_until_the_photos_change(
     pd.testing.assert_frame_equal(known_pairs(sample_photos, scanned, env.cache), pairs)
     changed = scanned.assign(sha256="other")
     assert known_pairs(sample_photos, changed, env.cache) is None
+    monkeypatch.setattr(audit_findings, "_VERSION", audit_findings._VERSION + 1)
+    assert known_pairs(sample_photos, scanned, env.cache) is None  # a later audit finds more
 
 
 @pytest.mark.parametrize("way", COST)

@@ -147,7 +147,7 @@ def _show_audit(result: dict[str, Any]) -> None:
     )
     for way, count in (result["leaks"] or {}).items():
         if count is not None:
-            print(f"test photos with a near-duplicate in train, {way} split: {count}")
+            print(f"test photos of an object that is in train, {way} split: {count}")
 
 
 def _add_review(commands: Subparsers) -> None:
@@ -174,7 +174,7 @@ def _review(options: argparse.Namespace, env: Environment) -> list[dict[str, Any
     }
     action = next((name for name, value in given.items() if value), None)
     if (options.photo is None) != (action is None):
-        raise ConfigError("Name a photo, and with it what is decided, such as --keep.")
+        raise ConfigError("Name a photo and a decision, such as --keep.")
     photos = find_photos(env)
     review = index.review_of(photos, env)
     if options.undo:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trashnet.data.dataset import Photos, trashnet_facts, trashnet_pairs
+from trashnet.data.walk import class_key
 from trashnet.files import Cache
 
 SAME_OBJECT = 0.80
@@ -40,6 +41,9 @@ ONE_OBJECT = "counts as one object"
 
 KINDS = (DUPLICATE, CONFLICT, PAIR, SUSPECT, OUTLIER, POOR, UNREADABLE)
 
+_VERSION = 2
+"""Of the audits that are kept: one more whenever they would find something else."""
+
 PLACES = ["file", "map_x", "map_y", "strangeness"]
 
 _PAIRS = ["one", "two", "similarity", "matches", "points"]
@@ -64,7 +68,9 @@ def stored_table(
 
 def _content(scanned: pd.DataFrame) -> str:
     # Labels as well: how strange a photo is depends on the class it is filed under.
-    return "".join(scanned.file + scanned.sha256.fillna(""))  # none: it cannot be opened
+    return f"{_VERSION}" + "".join(
+        scanned.file + scanned.sha256.fillna("")
+    )  # none: it cannot be opened
 
 
 def known_pairs(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd.DataFrame | None:
@@ -86,7 +92,7 @@ def known_places(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> p
 
 def has_one_print(pairs: pd.DataFrame) -> pd.Series:
     """Whether the photos of each pair (one, two: `<class>/<file>`) have a print in common."""
-    one, two = (pairs[name].str.split("/").str[0] for name in ("one", "two"))
+    one, two = (pairs[name].str.split("/").str[0].map(class_key) for name in ("one", "two"))
     return pairs.matches >= np.where(one == two, SAME_PRINT, SAME_PRINT_ACROSS)
 
 

@@ -1,4 +1,4 @@
-"""What each way of splitting leaks: test photos whose near-duplicate, or copy, was trained on."""
+"""What each way of splitting leaks: test photos of an object that was trained on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Way:
     Attributes:
         split: The split of each row, by the row's name: a file, or `<file>#1` and `<file>#2` of
             rows that stand twice.
-        pairs: The similar rows: one, two (names) and similarity.
+        pairs: The similar rows: one, two (names), similarity and matches.
         is_twice: Whether each photo is two rows.
     """
 
@@ -50,13 +50,14 @@ class Way:
             threshold: Similarity from which a pair counts; one with a common print does, too.
 
         Returns:
-            One row each, the most similar first: test, train (files) and similarity, of its
-            nearest.
+            One row each, the most similar first: test, train (files), similarity and matches, of
+            its nearest.
         """
         close = self.pairs[(self.pairs.similarity >= threshold) | has_one_print(self.pairs)]
-        names = ["test", "train", "similarity"]
-        turned = close[["two", "one", "similarity"]].set_axis(names, axis=1)
-        both = pd.concat([close[["one", "two", "similarity"]].set_axis(names, axis=1), turned])
+        names = {"one": "test", "two": "train"}
+        turned = {"one": "train", "two": "test"}
+        both = pd.concat([close.rename(columns=names), close.rename(columns=turned)])
+        both = both[["test", "train", "similarity", "matches"]]
         tested = both.test.map(self.split) == "test"
         trained = both.train.map(self.split).isin(["train", "validation"])
         found = both[tested & trained].sort_values(
@@ -76,7 +77,7 @@ def ways_to_split(
 
     Args:
         facts: One row a photo: file, label and group.
-        pairs: The similar pairs: one, two (files) and similarity.
+        pairs: The similar pairs: one, two (files), similarity and matches.
         authors_split: The split of the data set's authors, by file, if they published one.
         seed: Of the splits that are drawn.
 

@@ -21,7 +21,7 @@ _EDGE = 0.001
 def render(photos: Photos, index: pd.DataFrame) -> None:
     """Draws the filters and one page of thumbnails."""
     desk = open_desk()
-    chosen = _filtered(photos, index, set(desk.decisions) if desk else set())
+    chosen = _filtered(photos, index, desk.reviewed if desk else set())
     if desk is not None:
         render_undo(desk, "dataset_undo")
     if chosen.empty:

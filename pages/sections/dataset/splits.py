@@ -65,8 +65,8 @@ def _render_ways(photos: Photos, ways: dict[str, Way]) -> None:
     names = [name for name in NAMES if name in ways and (name != "hub_rows" or photos.is_trashnet)]
     ways = {name: ways[name] for name in names}
     st.write(
-        "A test is only worth something on photos the model has not seen. Where a test photo's "
-        "near-duplicate was trained on, the model can know the answer by heart: that is a leak."
+        "A test says something only about photos the model has not seen. Where another photo of "
+        "the same object was trained on, the model can know the answer by heart: that is a leak."
     )
     threshold = st.slider(
         "Similarity from which two photos count as near-duplicates",
@@ -77,7 +77,9 @@ def _render_ways(photos: Photos, ways: dict[str, Way]) -> None:
         key="splits_threshold",
         persist_state="session",
         width=420,
-        help="Cosine of the photos' ImageNet embeddings. It changes this view, no split.",
+        help="Cosine of the photos' ImageNet embeddings. Photos with a print in common "
+        f"({SAME_PRINT} matched features, {SAME_PRINT_ACROSS} across two classes) always count. "
+        "This changes what is shown here, not how photos are split.",
     )
     leaking = {name: way.leaking(threshold) for name, way in ways.items()}
     _render_figures(photos, ways, leaking)
@@ -176,7 +178,8 @@ def _render_pairs(
     with st.container(horizontal=True, gap="medium"):
         for row in shown.itertuples():
             with st.container(border=True, width=292):
-                st.markdown(f"similarity **{row.similarity:.2f}**")
+                matches = f", **{row.matches}** matched features" if row.matches else ""
+                st.markdown(f"similarity **{row.similarity:.2f}**{matches}")
                 photo_grid(
                     source_of(photos),
                     [row.test, row.train],
