@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -14,17 +15,6 @@ from benchmarks.measuring import ROOT, Row, row
 from benchmarks.photos import paths_of
 
 TIMES = 4
-
-_CHILD = """
-import json, resource, subprocess, sys, time
-
-began = time.perf_counter()
-command = [sys.executable, "-m", "trashnet", "audit", "--json"]
-said = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-seconds = time.perf_counter() - began
-peak = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(json.dumps({"seconds": seconds, "bytes": peak, "photos": said["photos"]}))
-"""
 
 _CHANGES = (
     lambda photo: photo,
@@ -71,12 +61,23 @@ def _write(root: Path, count: int, times: int) -> None:
 
 
 def _audit(environ: dict[str, str]) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-c", _CHILD],
-        cwd=ROOT,
-        env={**os.environ, **environ},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
+    began, peak = time.perf_counter(), 0
+    command = [sys.executable, "-m", "trashnet", "audit", "--json"]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stdout=said)
+        while process.poll() is None:
+            peak = max(peak, _anonymous(process.pid))
+            time.sleep(0.1)
+        seconds = time.perf_counter() - began
+        said.seek(0)
+        photos = json.load(said)["photos"]
+    return {"seconds": seconds, "bytes": peak, "photos": photos}
+
+
+def _anonymous(process: int) -> int:
+    """Bytes that a process has to itself; files that it maps can leave memory at any time."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))

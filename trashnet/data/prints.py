@@ -6,6 +6,7 @@ matched by the ratio test, both ways, and counted as far as one affine map takes
 (RANSAC). OpenCV does the work; it is imported here alone, in an audit's own process.
 """
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 from threadpoolctl import threadpool_limits
 
 from trashnet.data.audit_findings import LISTED
@@ -45,6 +46,8 @@ _POINTS = 40
 """Matched points that are kept of a pair, to be shown."""
 
 _STEP = 256
+
+_LOOKING = "Looking for prints"
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,10 @@ def matched(one: Features, two: Features) -> NDArray[np.float32]:
 
 
 def candidates(
-    features: list[Features], embeddings: NDArray[np.float32], neighbours: int = NEIGHBOURS
+    features: list[Features],
+    embeddings: NDArray[np.float32],
+    neighbours: int = NEIGHBOURS,
+    on_progress: Progress = silent,
 ) -> NDArray[np.int64]:
     """Returns pairs worth matching: the nearest of each photo by embedding, and by shared words.
 
@@ -121,13 +127,19 @@ def candidates(
         features: Of each photo.
         embeddings: `(n, d) float32` of length 1.
         neighbours: Of each photo, in each way.
+        on_progress: Told of the photos compared, each twice.
 
     Returns:
         `(m, 2) int`, row numbers, one < two.
     """
+    n = len(features)
+
+    def told(before: int) -> Progress:
+        return lambda done, total, what: on_progress(before + done, 2 * n, what)
+
     found = [
-        _nearest(embeddings, neighbours),
-        _nearest(_words(features), neighbours),
+        _nearest(embeddings, neighbours, told(0)),
+        _nearest(_words(features), neighbours, told(n)),
     ]
     pairs = np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
     return pairs[pairs[:, 0] != pairs[:, 1]]
@@ -141,30 +153,39 @@ def _words(features: list[Features]) -> csr_array:
     everything = np.concatenate([f.descriptors for f in features[:: max(1, len(features) // 500)]])
     middle = everything.mean(axis=0, dtype=np.float32) if len(everything) else np.float32(0)
     weights = 1 << np.arange(_BITS)
-    rows, columns = [], []
-    for row, found in enumerate(features):
-        sides = (found.descriptors.astype(np.float32) - middle) @ planes > 0
-        codes = sides.reshape(-1, _TABLES, _BITS) @ weights + np.arange(_TABLES) * (1 << _BITS)
-        columns.append(codes.ravel().astype(np.int32))
-        rows.append(np.full(codes.size, row, np.int32))
-    counts = csr_array(
-        (np.ones(sum(map(len, rows)), np.float32), (np.concatenate(rows), np.concatenate(columns))),
-        shape=(len(features), _TABLES << _BITS),
-    )
-    return csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(counts))
+    blocks = []
+    for start in range(0, len(features), _STEP):
+        block = features[start : start + _STEP]
+        rows, columns = [], []
+        for row, found in enumerate(block):
+            sides = (found.descriptors.astype(np.float32) - middle) @ planes > 0
+            codes = sides.reshape(-1, _TABLES, _BITS) @ weights + np.arange(_TABLES) * (1 << _BITS)
+            columns.append(codes.ravel().astype(np.int32))
+            rows.append(np.full(codes.size, row, np.int32))
+        ones = np.ones(sum(map(len, rows)), np.float32)
+        places = np.concatenate(rows), np.concatenate(columns)
+        blocks.append(csr_array((ones, places), shape=(len(block), _TABLES << _BITS)))
+    counts = csr_array(vstack(blocks, format="csr"))
+    rarity = TfidfTransformer(sublinear_tf=True).fit(counts)
+    return csr_array(rarity.transform(counts, copy=False))
 
 
-def _nearest(vectors: NDArray[np.float32] | csr_array, count: int) -> NDArray[np.int64]:
+def _nearest(
+    vectors: NDArray[np.float32] | csr_array, count: int, on_progress: Progress
+) -> NDArray[np.int64]:
     """Returns the rows nearest to each row by cosine, as pairs, a block at a time."""
-    n = vectors.shape[0]
+    n, turned = vectors.shape[0], vectors.T
+    if not isinstance(turned, np.ndarray):
+        turned = csr_array(turned)  # once, not in every block
     count = min(count + 1, n)  # itself is one
     found = []
     for start in range(0, n, _STEP):
-        cosine = vectors[start : start + _STEP] @ vectors.T
+        cosine = vectors[start : start + _STEP] @ turned
         cosine = cosine if isinstance(cosine, np.ndarray) else cosine.toarray()
         near = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
         own = np.arange(start, start + len(near))[:, None]
         found.append(np.stack([np.broadcast_to(own, near.shape), near], axis=2).reshape(-1, 2))
+        on_progress(start + len(near), n, "Choosing pairs to match")
     return np.concatenate(found)
 
 
@@ -173,29 +194,39 @@ def features_of(
 ) -> list[Features]:
     """Returns the features of photos; computed once, stored as they go.
 
+    Descriptors, 77 kB of most photos, are mapped from a temporary file, so that they need not fit
+    in memory.
+
     Args:
         photos: The data set.
         rows: Rows of file and sha256, each content once.
         cache_folder: Where features are kept.
         on_progress: Told of the photos done.
     """
-    found: dict[str, Features] = {}
+    kept: dict[str, tuple[NDArray[np.float32], int]] = {}
     done = 0
 
     def told(before: int) -> Progress:
         return lambda done, total, what: on_progress(before + done, len(rows), what)
 
-    for digit in "0123456789abcdef":  # a sixteenth at a time: an interruption loses no more
-        part = rows[rows.sha256.str.startswith(digit)]
-        for sha256, points, descriptors in _features_of_part(
-            photos, part, Cache(cache_folder), f"local-features-{digit}.parquet", told(done)
-        ):
-            found[sha256] = Features(
-                np.frombuffer(points, np.float32).reshape(-1, 2),
-                np.frombuffer(descriptors, np.uint8).reshape(-1, 128),
-            )
-        done += len(part)
-    return [found[sha256] for sha256 in rows.sha256]
+    with tempfile.TemporaryFile(dir=cache_folder) as file:
+        file.write(b"\0")  # what is empty cannot be mapped
+        for digit in "0123456789abcdef":  # a sixteenth at a time: an interruption loses no more
+            part = rows[rows.sha256.str.startswith(digit)]
+            for sha256, points, descriptors in _features_of_part(
+                photos, part, Cache(cache_folder), f"local-features-{digit}.parquet", told(done)
+            ):
+                kept[sha256] = np.frombuffer(points, np.float32).reshape(-1, 2), file.tell()
+                file.write(descriptors)
+            done += len(part)
+            on_progress(done, len(rows), _LOOKING)
+        file.flush()
+        mapped = np.memmap(file, np.uint8, mode="r")
+    places = (kept[sha256] for sha256 in rows.sha256)
+    return [
+        Features(points, mapped[at : at + 128 * len(points)].reshape(-1, 128))
+        for points, at in places
+    ]
 
 
 def _features_of_part(
@@ -211,8 +242,12 @@ def _features_of_part(
         return found.points.tobytes(), found.descriptors.tobytes()
 
     if len(todo):
-        work = list(zip(todo.file, todo.sha256, strict=True))
-        made = parallel(find, work, on_progress, "Looking for prints")
+        work, before = list(zip(todo.file, todo.sha256, strict=True)), len(known)
+
+        def told(done: int, _: int, what: str) -> None:
+            on_progress(before + done, len(rows), what)
+
+        made = parallel(find, work, told, _LOOKING)
         new = pd.DataFrame(made, columns=["points", "descriptors"], index=todo.sha256)
         known = pd.concat([known, new])
         cache.store(file, partial(write_table, table=known))

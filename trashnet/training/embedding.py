@@ -90,8 +90,8 @@ def _match(
     pairs = stored_table("candidates", ["one", "two"], scanned, cache_folder)
     if pairs is None:
         described = features()
-        on_progress(0, 1, "Choosing pairs to match")
-        pairs = pd.DataFrame(prints.candidates(described, embeddings), columns=["one", "two"])
+        chosen = prints.candidates(described, embeddings, on_progress=on_progress)
+        pairs = pd.DataFrame(chosen, columns=["one", "two"])
         store_table("candidates", pairs, scanned, cache_folder)
     parts = []
     for start in range(0, len(pairs), _PAIRS):
