@@ -78,18 +78,18 @@ def _render_words(prediction: Prediction, threshold: float) -> None:
 def _render_map(
     run: Run, content: bytes, picture: NDArray[np.uint8], prediction: Prediction, key: str
 ) -> None:
-    """Draws the photo under the map of what spoke for the class."""
+    """Draws the photo under the map of the evidence for the class."""
     place = st.container()  # the photo first, then what changes it
     label, alt = prediction.label, "the photo you uploaded"
     opacity = st.slider(
-        f"Heat map: what spoke for {plain(label)}",
+        f"Heat map: evidence for {plain(label)}",
         0,
         100,
         40,
         step=5,
         format="%d %%",
         key=f"{key}_opacity",
-        help="How much of the map lies over the photo: yellow spoke most for the answer, dark "
+        help="How much of the map lies over the photo: yellow counted most for the answer, dark "
         "did not.",
     )
     if opacity:

@@ -55,7 +55,7 @@ def answer_of(run: Run, content: bytes) -> Answer:
 def evidence_of(
     run: Run, content: bytes, label: str, _prediction: Prediction
 ) -> NDArray[np.float32]:
-    """Returns the map of what spoke for a class in an upload that was answered, `(h, w)`."""
+    """Returns the map of the evidence for a class in an upload that was answered, `(h, w)`."""
     return explain(classifier_of(run), content, label, _prediction)
 
 

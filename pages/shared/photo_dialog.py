@@ -118,7 +118,7 @@ def _render_object(index: pd.DataFrame, row: pd.Series, source: PhotoSource) -> 
 
 
 def _render_answer(run: Run, file: str, content: bytes, label: str, said: pd.Series | None) -> None:
-    """Draws what a model says of the photo, what spoke for it, and for the true class."""
+    """Draws what a model says of the photo, and the evidence for it and for the true class."""
     st.markdown(f"**What the run “{run.id}” says**")
     answer = answer_of(run, content)
     predicted = answer.prediction.label if said is None else said.predicted
@@ -138,7 +138,7 @@ def _render_answer(run: Run, file: str, content: bytes, label: str, said: pd.Ser
             evidence = evidence_of(run, content, name, answer.prediction)
         column.image(
             overlay(picture, evidence, 0.45),
-            caption=f"what spoke for {plain(name)} ({kind})",
+            caption=f"evidence for {plain(name)} ({kind})",
             alt=f"{file}, and where it looks like {name}",
             output_format="JPEG",
         )

@@ -85,7 +85,7 @@ def test_a_click_on_the_worst_cell_leads_to_its_photos_and_into_one(
         for label, what in ((names[1], "predicted"), (names[0], "true")):
             picture = dialog.get_by_alt_text(f"{shown[0]}, and where it looks like {label}")
             expect(picture).to_be_visible()
-            expect(dialog.get_by_text(f"what spoke for {label} ({what})")).to_be_visible()
+            expect(dialog.get_by_text(f"evidence for {label} ({what})")).to_be_visible()
         bars = dialog.get_by_test_id("stPlotlyChart")
         for name in SHIPPED.classes:
             expect(bars.get_by_text(name, exact=True)).to_be_attached()

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.shared import photo_dialog
 from tests.pages.visiting import metrics, open_page, pictures, run, words
 from trashnet.data.dataset import Photos
 from trashnet.environment import Environment
@@ -68,8 +69,15 @@ def test_bias_says_what_is_beyond_chance_and_nothing_else(env: Environment) -> N
 
 
 def test_a_cross_validated_answer_is_explained_by_the_model_that_gave_it(
-    trained: Run, env: Environment
+    trained: Run, env: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    drawn = []
+
+    def overlay(picture: np.ndarray, evidence: np.ndarray, opacity: float) -> np.ndarray:
+        drawn.append(np.unique(evidence).tolist())
+        return picture
+
+    monkeypatch.setattr(photo_dialog, "overlay", overlay)
     table = trained.predictions().query("split == 'test'").drop(columns=["split", "embedding"])
     maps = [np.repeat(np.float16([1, 0]), 9)] * len(table)  # all for the answer, none for the truth
     table = table.assign(fold=0, temperature=1.0, threshold=0.5, distance_limit=2.0, maps=maps)
@@ -82,10 +90,14 @@ def test_a_cross_validated_answer_is_explained_by_the_model_that_gave_it(
     page.query_params["photo"] = said[said.label != said.predicted].file.iloc[0]
     text = words(run(page))
     assert "the maps are its own, the bars are of the run's model" in text
+    assert drawn == [[1.0], [0.0]]  # predicted, then true
     table.drop(columns="maps").to_parquet(trained.path / "out_of_fold.parquet", index=False)
     page = open_tab("Errors", "out_of_fold")
     page.query_params["photo"] = said.file.iloc[0]
+    drawn.clear()
     assert "maps and bars are of the run's model" in words(run(page))
+    assert drawn and not {0.0, 1.0} & {value for map in drawn for value in map[1:-1]}
+    assert all(len(map) > 2 for map in drawn)
 
 
 def test_robustness_is_shown_where_it_was_measured(

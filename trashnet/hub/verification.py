@@ -344,10 +344,10 @@ def _vectors(length: int | None) -> Check:
 
 
 def _maps(column: pd.Series) -> bool:
-    """Whether all are pairs of square maps, or none is known."""
-    if column.isna().all():
+    """Whether all that are there are pairs of square maps; not every fold needs to have some."""
+    if (known := column.dropna()).empty:
         return True
-    is_vectors, side = _vectors(None)(column), (len(column.iloc[0]) / 2) ** 0.5
+    is_vectors, side = _vectors(None)(known), (len(known.iloc[0]) / 2) ** 0.5
     return is_vectors and side == int(side) and 1 <= side <= 64
 
 
