@@ -226,6 +226,7 @@ def test_a_configuration_from_before_the_newer_settings_means_what_it_meant(
         "schedule": "constant",
         "optimizer": "adam",
         "interpolation": 1.0,
+        "backbone": "efficientnet_lite0",
         "frozen_blocks": 3,
         "folds": 1,
         "precision": "auto",

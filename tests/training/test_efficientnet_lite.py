@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0's backbone gives what PyTorch gives, and its weights are read safely.
+"""EfficientNet-Lite's backbones give what PyTorch gives, and their weights are read safely.
 
-`tests/data/efficientnet_lite0_reference.npz` holds PyTorch's answers from the same weights, made
-by `tools/reference_efficientnet_lite0.py` in float32 with BatchNorm unfolded.
+`tests/assets/efficientnet_lite*_reference.npz` holds PyTorch's answers from the same weights, made
+by `tools/reference_efficientnet_lite.py` in float32 with BatchNorm unfolded.
 """
 
 import io
@@ -14,16 +14,15 @@ import keras
 import numpy as np
 import pytest
 
-from trashnet.training.efficientnet_lite import efficientnet_lite0_backbone
+from trashnet.training.efficientnet_lite import SCALES, backbone, stages, weights_file
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS = ROOT / "trashnet" / "assets" / "efficientnet_lite0.npz"
 INPUTS = ("noise", "ramps", "waves", "small")
 
 # The same weights in float32 agree with PyTorch within 2e-5. Stored as float16 each weight is off
-# by up to 2^-11 = 5e-4 of itself, and some 50 layers add that up: features of up to 6 move by at
-# most 0.04 and 1 % in norm. A wrong stride, padding, channel order or residual, each tried alone,
-# moves them by 0.5 and 12 % at the very least.
+# by up to 2^-11 = 5e-4 of itself, and 50 to 65 layers add that up: features of up to 6 move by at
+# most 0.04 and 1 % in norm. A wrong stride, padding, channel order or residual, each tried
+# alone, moves them by 0.5 and 12 % at the very least.
 FEATURE_TOLERANCE = 0.1
 NORM_TOLERANCE = 0.02
 
@@ -35,13 +34,18 @@ def tools_on_path() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", params=SCALES)
+def network(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def feature_maps() -> dict[str, np.ndarray]:
+def feature_maps(network: str) -> dict[str, np.ndarray]:
     """The backbone's (h, w, 1280) answers to the reference's inputs."""
-    from reference_efficientnet_lite0 import reference_inputs
+    from reference_efficientnet_lite import reference_inputs
 
     photos = reference_inputs()
-    backbones = {size: efficientnet_lite0_backbone(size) for size in (128, 224)}
+    backbones = {size: backbone(network, size) for size in (128, 224)}
     return {
         name: backbones[len(photo)].predict(photo[None], verbose=0)[0]
         for name, photo in photos.items()
@@ -49,9 +53,18 @@ def feature_maps() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def reference() -> dict[str, np.ndarray]:
-    with np.load(ROOT / "tests" / "assets" / "efficientnet_lite0_reference.npz") as arrays:
+def reference(network: str) -> dict[str, np.ndarray]:
+    with np.load(ROOT / "tests" / "assets" / f"{network}_reference.npz") as arrays:
         return {key: arrays[key].astype(np.float32) for key in arrays.files}
+
+
+def test_lite2_is_wider_and_deeper_than_lite0() -> None:
+    assert [stage[3:] for stage in stages("efficientnet_lite0")] == [
+        *((16, 1), (24, 2), (40, 2), (80, 3), (112, 3), (192, 4), (320, 1))
+    ]
+    assert [stage[3:] for stage in stages("efficientnet_lite2")] == [
+        *((16, 1), (24, 3), (48, 3), (88, 4), (120, 4), (208, 5), (352, 1))
+    ]
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -83,33 +96,31 @@ def test_features_are_within_relu6(name: str, feature_maps: dict[str, np.ndarray
 
 def test_photos_are_scaled_inside() -> None:
     """Exactly: half a grey level too much is less than float16 weights hide."""
-    rescaling = efficientnet_lite0_backbone(32).get_layer("rescaling")
+    rescaling = backbone("efficientnet_lite0", 32).get_layer("rescaling")
     scaled = rescaling(np.array([0, 127, 255], np.float32))
     np.testing.assert_array_equal(scaled, [-127 / 128, 0, 1])
 
 
-@pytest.mark.parametrize(("size", "side"), [(32, 1), (100, 4), (160, 5), (224, 7)])
+@pytest.mark.parametrize(("size", "side"), [(32, 1), (100, 4), (160, 5), (224, 7), (260, 9)])
 def test_feature_map_is_a_32nd_of_the_photo(size: int, side: int) -> None:
-    assert efficientnet_lite0_backbone(size).output_shape == (None, side, side, 1280)
+    assert backbone("efficientnet_lite0", size).output_shape == (None, side, side, 1280)
 
 
-def test_every_stored_array_is_used_and_small() -> None:
-    backbone = efficientnet_lite0_backbone(64)
-    used = {f"{layer.name}/{v.name}" for layer in backbone.layers for v in layer.weights}
-    with np.load(WEIGHTS) as arrays:
+def test_every_stored_array_is_used_and_small(network: str) -> None:
+    model, weights = backbone(network, 64), weights_file(network)
+    used = {f"{layer.name}/{v.name}" for layer in model.layers for v in layer.weights}
+    with np.load(weights) as arrays:
         assert set(arrays.files) == used
         assert {arrays[key].dtype for key in arrays.files} == {np.dtype(np.float16)}
-    assert WEIGHTS.stat().st_size < 7_000_000
+    assert weights.stat().st_size < 10_000_000 and model.count_params() < 5_000_000
 
 
 def test_backbone_can_be_saved_and_loaded(tmp_path: Path) -> None:
     photo = np.full((1, 64, 64, 3), 200, np.float32)
-    backbone = efficientnet_lite0_backbone(64)
-    backbone.save(tmp_path / "backbone.keras")
+    saved = backbone("efficientnet_lite0", 64)
+    saved.save(tmp_path / "backbone.keras")
     loaded = keras.models.load_model(tmp_path / "backbone.keras")
-    np.testing.assert_array_equal(
-        loaded.predict(photo, verbose=0), backbone.predict(photo, verbose=0)
-    )
+    np.testing.assert_array_equal(loaded.predict(photo, verbose=0), saved.predict(photo, verbose=0))
 
 
 class Hostile:
@@ -120,14 +131,14 @@ class Hostile:
 
 
 def test_weight_reader_refuses_code() -> None:
-    from convert_efficientnet_lite0 import read_state_dict
+    from convert_efficientnet_lite import read_state_dict
 
     with pytest.raises(pickle.UnpicklingError, match="system has no place in a weight file"):
         read_state_dict(io.BytesIO(pickle.dumps(Hostile())))
 
 
 def test_weight_reader_honours_offset_and_strides() -> None:
-    from convert_efficientnet_lite0 import strided_tensor
+    from convert_efficientnet_lite import strided_tensor
 
     tensor = strided_tensor(np.arange(8.0), 1, (2, 3), (1, 2))
     np.testing.assert_array_equal(tensor, [[1, 3, 5], [2, 4, 6]])
@@ -139,15 +150,15 @@ def test_weight_reader_honours_offset_and_strides() -> None:
 def test_weight_reader_refuses_a_tensor_beyond_its_storage(
     offset: int, strides: tuple[int, int]
 ) -> None:
-    from convert_efficientnet_lite0 import strided_tensor
+    from convert_efficientnet_lite import strided_tensor
 
     with pytest.raises(pickle.UnpicklingError, match="outside its storage"):
         strided_tensor(np.arange(8.0), offset, (2, 3), strides)
 
 
 def test_another_weight_file_is_refused(tmp_path: Path) -> None:
-    from convert_efficientnet_lite0 import weight_bytes
+    from convert_efficientnet_lite import weight_bytes
 
     (tmp_path / "other.pth").write_bytes(b"other weights")
     with pytest.raises(ValueError, match="SHA-256"):
-        weight_bytes(tmp_path / "other.pth")
+        weight_bytes("efficientnet_lite2", tmp_path / "other.pth")

@@ -12,7 +12,7 @@ import pytest
 
 from trashnet.config import FROM_SCRATCH, MODELS, SETTINGS, TrainConfig
 from trashnet.errors import ConfigError
-from trashnet.training.efficientnet_lite import efficientnet_lite0_backbone
+from trashnet.training import efficientnet_lite
 from trashnet.training.networks import (
     FEATURES,
     build_model,
@@ -266,11 +266,20 @@ def test_a_pretrained_network_ends_in_a_linear_head(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "frozen_features"])
+@pytest.mark.parametrize("name", [*efficientnet_lite.SCALES, "frozen_features"])
 def test_the_backbone_starts_from_the_shipped_weights(name: str) -> None:
-    backbone = efficientnet_lite0_backbone(48)
+    shipped = efficientnet_lite.backbone(
+        name if name in efficientnet_lite.SCALES else "efficientnet_lite0", 48
+    )
     features = with_feature_map(network(name))(PHOTOS, training=False)[1]
-    np.testing.assert_array_equal(features, answers(backbone, PHOTOS))
+    np.testing.assert_array_equal(features, answers(shipped, PHOTOS))
+
+
+def test_frozen_features_may_be_those_of_another_backbone() -> None:
+    model = build_model("frozen_features", 48, 6, backbone="efficientnet_lite2")
+    shipped = efficientnet_lite.backbone("efficientnet_lite2", 48)
+    features = with_feature_map(model)(PHOTOS, training=False)[1]
+    np.testing.assert_array_equal(features, answers(shipped, PHOTOS))
 
 
 def test_fine_tuning_leaves_the_early_layers_as_they_are() -> None:

@@ -17,7 +17,10 @@ from trashnet.data.scan import read_known
 from trashnet.files import Cache, read_table, write_table
 from trashnet.progress import Progress, silent
 
-_FILE = "embeddings-efficientnet-lite0.parquet"
+_BACKBONE = "efficientnet_lite0"
+"""What groups of photos were made and their limits chosen with; a model may be another."""
+
+_FILE = f"embeddings-{_BACKBONE.replace('_', '-')}.parquet"
 
 _IMAGE_SIZE = 224
 
@@ -115,9 +118,9 @@ def _run_backbone(
     if rows.empty:
         return
     # Imported here: TensorFlow takes seconds, which embeddings that are kept need not wait for.
-    from trashnet.training.efficientnet_lite import efficientnet_lite0_embedder
+    from trashnet.training.efficientnet_lite import embedder
 
-    model = efficientnet_lite0_embedder(_IMAGE_SIZE)
+    model = embedder(_BACKBONE, _IMAGE_SIZE)
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
         contents = (read_known(photos.root / r.file, r.sha256) for r in part.itertuples())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trashnet.config import FROM_SCRATCH, TrainConfig
 from trashnet.errors import ConfigError
-from trashnet.training.efficientnet_lite import efficientnet_lite0_backbone
+from trashnet.training import efficientnet_lite
 from trashnet.training.weight_standardization import StandardizedConv2D
 
 FEATURES = "features"
@@ -54,6 +54,7 @@ def compiled_model(
             config.seed,
             config.frozen_blocks,
             config.dropout,
+            config.backbone,
         )
     model.compile(
         _optimizer(config, steps),
@@ -113,6 +114,7 @@ def build_model(
     seed: int = 0,
     frozen_blocks: int = 3,
     dropout: float = 0.0,
+    backbone: str = "efficientnet_lite0",
 ) -> keras.Model:
     """Builds a network that has not seen the photos yet.
 
@@ -121,9 +123,10 @@ def build_model(
         image_size: Side of the square input, in pixels.
         num_classes: Number of logits.
         seed: Decides the initial weights.
-        frozen_blocks: Blocks of efficientnet_lite0 that training leaves as they are, and with them
-            the stem: they see edges and textures. Leaving three of them saves a quarter of a step.
+        frozen_blocks: Blocks of an EfficientNet-Lite that training leaves as they are, and with
+            them the stem: they see edges and textures. Leaving three saves a quarter of a step.
         dropout: Share of what the last layer sees that is left out at random while training.
+        backbone: The EfficientNet-Lite whose features `frozen_features` classifies.
 
     Returns:
         `(n, image_size, image_size, 3) float32` in 0–255 → `(n, num_classes) float32` logits.
@@ -137,19 +140,20 @@ def build_model(
         return _cnn_baseline(image_size, num_classes, dropout)
     if name == "cnn":
         return _with_linear_head(_cnn_trunk(image_size), num_classes, dropout)
-    if name in ("efficientnet_lite0", "frozen_features"):
-        backbone = efficientnet_lite0_backbone(image_size)
+    if name in efficientnet_lite.SCALES or name == "frozen_features":
+        frozen = name == "frozen_features"
+        lite = efficientnet_lite.backbone(backbone if frozen else name, image_size)
         early = tuple(f"block_{number:02d}" for number in range(1, frozen_blocks + 1))
         if early:
-            _freeze(backbone, lambda layer: layer.name.startswith(("stem", *early)))
-        if name == "frozen_features":
-            backbone.trainable = False
-        return _with_linear_head(backbone, num_classes, dropout)
+            _freeze(lite, lambda layer: layer.name.startswith(("stem", *early)))
+        if frozen:
+            lite.trainable = False
+        return _with_linear_head(lite, num_classes, dropout)
     if name == "efficientnetv2_b0":
-        backbone = keras_application(keras.applications.EfficientNetV2B0, image_size)
+        other = keras_application(keras.applications.EfficientNetV2B0, image_size)
         # Their statistics are ImageNet's, and batches of 32 estimate none better.
-        _freeze(backbone, lambda layer: isinstance(layer, layers.BatchNormalization))
-        return _with_linear_head(backbone, num_classes, dropout)
+        _freeze(other, lambda layer: isinstance(layer, layers.BatchNormalization))
+        return _with_linear_head(other, num_classes, dropout)
     raise ConfigError(f"Unknown model {name!r}.")
 
 

