@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import Training
@@ -14,7 +15,9 @@ from tests.pages.visiting import is_sentence, metrics, open_page, run, words
 from trashnet.data.dataset import Photos
 from trashnet.errors import DataError
 from trashnet.evaluation.external_test import evaluate_own
+from trashnet.evaluation.metrics import wilson_interval
 from trashnet.evaluation.report import answers
+from trashnet.inference.classifier import Classifier
 from trashnet.inference.inputs import named_photos
 from trashnet.runs.run import Run
 
@@ -40,9 +43,36 @@ def test_a_folder_says_the_class_whatever_its_case(training: Training, tmp_path:
         (tmp_path / name).write_bytes(b"no picture" if "d.jpg" in name else jpeg())
     found = evaluate_own(training.run, named_photos([str(tmp_path / "mine")], io.BytesIO()))
     assert found.table.label.tolist() == ["glass", "glass"] and found.figures["n"] == 2
-    why = {Path(name).name: said for name, said in found.left_out.items()}
-    assert set(why) == {"c.jpg", "d.jpg"}
-    assert "'bones' is no class" in why["c.jpg"] and "not a picture" in why["d.jpg"]
+    ((name, why),) = found.left_out.items()
+    assert Path(name).name == "d.jpg" and "not a picture" in why
+    assert found.unknown["bones"]["n"] == 1
+
+
+def test_recall_and_what_it_is_sure_of_follow_from_single_answers(
+    training: Training, sample_photos: Photos
+) -> None:
+    table = training.run.predictions()
+    some = [*table.file[table.label == "glass"][:9], *table.file[table.label == "metal"][:5]]
+    known = [(file, sample_photos.root / file) for file in some]
+    strange = [(f"bones/{Path(f).name}", sample_photos.root / f) for f in table.file[:30]]
+    found = evaluate_own(training.run, [*strange, *known, *strange[:1]])
+    classifier = Classifier(training.run)
+    said = [classifier.classify(path) for _, path in known]
+    right = np.array([a.label == file.split("/")[0] for a, file in zip(said, some, strict=True)])
+    figures, sure = found.figures, np.array([a.sure for a in said])
+    assert figures["mean_recall"] == pytest.approx((right[:9].mean() + right[9:].mean()) / 2)
+    assert figures["per_class"]["metal"]["recall_interval"] == wilson_interval(right[9:].sum(), 5)
+    assert "recall_interval" not in figures["per_class"]["paper"]
+    assert figures["coverage"] == sure.mean()
+    count = sum(classifier.classify(path).sure for _, path in [*strange, *strange[:1]])
+    assert found.unknown == {
+        "bones": {
+            "n": 31,
+            "sure": count,
+            "share": count / 31,
+            "interval": wilson_interval(count, 31),
+        }
+    }
 
 
 def test_photos_of_no_class_are_one_sentence(training: Training) -> None:
@@ -62,7 +92,7 @@ def test_the_nearest_folder_says_the_class_and_none_above_the_given_one(
     found = evaluate_own(training.run, photos, root=str(root))
     labels = dict(zip(found.table.file.map(lambda f: Path(f).name), found.table.label, strict=True))
     assert labels == {"a.jpg": "glass", "b.jpg": "metal", "d.jpg": "trash"}
-    assert [Path(name).name for name in found.left_out] == ["c.jpg"]
+    assert found.left_out == {} and set(found.unknown) == {"bones"}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +102,7 @@ def test_the_nearest_folder_says_the_class_and_none_above_the_given_one(
             {"glass/a.jpg": jpeg()[:200], "glass/b.jpg": jpeg()[:200]},
             "it is damaged.* .2, such as .*glass/a.jpg",
         ),
-        ({"bones/a.jpg": jpeg(), "x/notes.txt": b"x"}, "Its folder 'bones' is no class of the"),
+        ({"bones/a.jpg": jpeg(), "x/notes.txt": b"x"}, "no class of the run: 'bones'"),
         ({"glass/notes.txt": b"x"}, "not a picture .*glass/notes.txt"),
         ({}, "there is none"),
     ],

@@ -30,7 +30,7 @@ def _add_evaluate(commands: Subparsers) -> None:
     help = "report a finished run"
     parser = add_command(commands, "evaluate", _evaluate, show_report, help, "run")
     parser.add_argument("--split", default="test", help="train, validation or test")
-    help = "folder or zip of class folders of your own, to test on"
+    help = "folder or zip of class folders of your own to test on; other folders are unknown things"
     parser.add_argument("--photos", metavar="PATH", help=help)
 
 
@@ -47,7 +47,7 @@ def _evaluate(options: argparse.Namespace, env: Environment) -> dict[str, Any]:
         found = evaluate_own(run, photos, on_progress, options.photos, left_out)
     for name, why in found.left_out.items():
         logging.warning("left out %s: %s", name, why)
-    return {"run": run.id, "split": "own photos", **found.figures}
+    return {"run": run.id, "split": "own photos", **found.figures, "unknown": found.unknown}
 
 
 def report(run: Run, split: str) -> dict[str, Any]:
@@ -77,15 +77,32 @@ def show_report(result: dict[str, Any]) -> None:
     if before:
         print(f"  without the review: n = {before['n']}, accuracy {before['accuracy']:.1%}")
     for name, scores in result["per_class"].items():
+        low, high = scores.get("recall_interval", (None, None))
+        between = f" ({low:.3f} to {high:.3f})" if low is not None else ""
         print(
-            f"  {name:12} precision {scores['precision']:.3f}  recall {scores['recall']:.3f}  "
-            f"F1 {scores['f1']:.3f}  n {scores['support']}"
+            f"  {name:12} precision {scores['precision']:.3f}  recall {scores['recall']:.3f}"
+            f"{between}  F1 {scores['f1']:.3f}  n {scores['support']}"
         )
+    if "unknown" in result:
+        _show_own(result)
     if whole := result.get("out_of_fold"):
         print(f"out of fold, {_figures(whole)}")
     for split, count in result.get("of_known_objects", {}).items():
         if count:
             print(f"{split}: {count:,} photos show an object or a print that it learned from")
+
+
+def _show_own(result: dict[str, Any]) -> None:
+    """Prints what only photos of one's own are asked: mean recall, and how sure the answers are."""
+    right = result["answered_accuracy"]
+    of_them = "" if right is None else f", {right:.1%} of them right"
+    print(f"mean recall {result['mean_recall']:.3f}; sure of {result['coverage']:.1%}{of_them}")
+    for folder, found in result["unknown"].items():
+        low, high = found["interval"]
+        print(
+            f"  {folder}, no class: sure of {found['sure']} of {found['n']}, {found['share']:.1%} "
+            f"({low:.1%} to {high:.1%})"
+        )
 
 
 def _figures(result: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from trashnet.data.walk import class_key, reasons
 from trashnet.errors import DataError, PhotoError
+from trashnet.evaluation.metrics import wilson_interval
 from trashnet.evaluation.report import answers, report
 from trashnet.inference.batch import classify_each
 from trashnet.inference.inputs import Named
@@ -23,12 +24,17 @@ class OwnTest:
     """What a run makes of photos whose classes are known.
 
     Attributes:
-        figures: As of a split (`trashnet.evaluation.report.report`).
-        table: One row an answered photo: file, label, predicted, confidence; the surest first.
+        figures: As of a split (`trashnet.evaluation.report.report`), with the mean recall of the
+            classes that have photos and, per class, the recall's Wilson 95 % interval.
+        unknown: What became of photos in folders that are no class, by folder: n, how many got a
+            sure answer, that share and its Wilson 95 % interval.
+        table: One row an answered photo of a class: file, label, predicted, confidence; the surest
+            first.
         left_out: Photos that were not asked about, and why, by name.
     """
 
     figures: dict[str, Any]
+    unknown: dict[str, dict[str, Any]]
     table: pd.DataFrame
     left_out: dict[str, str]
 
@@ -41,6 +47,9 @@ def evaluate_own(
     left_out: dict[str, str] | None = None,
 ) -> OwnTest:
     """Answers photos that lie in a folder of their class's name, and compares.
+
+    Photos in folders of other names show what a model should not be sure of: they are counted by
+    folder.
 
     Args:
         run: A finished run.
@@ -55,32 +64,38 @@ def evaluate_own(
         RunError: The run cannot answer.
     """
     left_out = {} if left_out is None else left_out
-    labels: list[str] = []
+    kinds: list[tuple[str, bool]] = []  # the class, or the folder that is none
 
-    def of_known_classes() -> Iterator[Named]:
+    def in_folders() -> Iterator[Named]:
         for name, source in photos:
             if isinstance(source, PhotoError):
                 left_out[name] = str(source)
-            elif (label := _class_of(name, root, run.classes)) is None:
-                folder = PurePath(name).parent.name
-                left_out[name] = f"Its folder {folder!r} is no class of the run."
-            else:
-                labels.append(label)
+            elif (label := _class_of(name, root, run.classes)) is not None:
+                kinds.append((label, True))
                 yield name, source
+            elif folder := PurePath(name).parent.name:
+                kinds.append((folder, False))
+                yield name, source
+            else:
+                left_out[name] = "It lies in no folder."
 
     rows, sure = [], []
+    others: dict[str, list[bool]] = {}
     # Whoever is told of the progress may end it, which ends the work with it.
-    with closing(classify_each(run, of_known_classes())) as given:
+    with closing(classify_each(run, in_folders())) as given:
         for done, (name, answer) in enumerate(given, start=1):
-            label = labels[done - 1]
+            kind, is_class = kinds[done - 1]
             if isinstance(answer, str):
                 left_out[name] = answer
-            else:
-                rows.append({"file": name, "label": label, "logits": answer.logits})
+            elif is_class:
+                rows.append({"file": name, "label": kind, "logits": answer.logits})
                 sure.append(answer.sure)
-            on_progress(done, len(labels), "Answering your photos")
+            else:
+                others.setdefault(kind, []).append(answer.sure)
+            on_progress(done, len(kinds), "Answering your photos")
     if not rows:
-        because = reasons(left_out) or "there is none"
+        named = ", ".join(map(repr, others))
+        because = f"no class of the run: {named}" if named else reasons(left_out) or "there is none"
         raise DataError(
             f"No photo could be compared ({because}); photos lie in folders named like a class: "
             f"make one of {', '.join(run.classes)}."
@@ -96,7 +111,28 @@ def evaluate_own(
         float(evaluation["threshold"]),
         np.array(sure),
     )
-    return OwnTest(figures, answers(table, run.classes, temperature), left_out)
+    _add_recall(figures)
+    unknown = {
+        folder: {
+            "n": len(was_sure),
+            "sure": sum(was_sure),
+            "share": sum(was_sure) / len(was_sure),
+            "interval": wilson_interval(sum(was_sure), len(was_sure)),
+        }
+        for folder, was_sure in sorted(others.items())
+    }
+    return OwnTest(figures, unknown, answers(table, run.classes, temperature), left_out)
+
+
+def _add_recall(figures: dict[str, Any]) -> None:
+    """Adds the interval of each class's recall, and the mean over the classes with photos."""
+    right = np.diag(figures["confusion_matrix"])
+    seen = []
+    for scores, count in zip(figures["per_class"].values(), right, strict=True):
+        if n := scores["support"]:
+            scores["recall_interval"] = wilson_interval(int(count), n)
+            seen.append(scores["recall"])
+    figures["mean_recall"] = float(np.mean(seen))
 
 
 def _class_of(name: str, root: str, classes: Iterable[str]) -> str | None:

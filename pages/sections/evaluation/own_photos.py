@@ -1,6 +1,7 @@
 """Evaluation, Own photos: a zip of class folders as a test set for the run in view."""
 
 import hashlib
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -20,7 +21,10 @@ from trashnet.runs.run import Run
 def render(run: Run) -> None:
     """Draws what the run makes of labelled photos that were sent."""
     names = plain(", ".join(run.classes))
-    st.write(f"A zip with a folder for each class ({names}), photos of your own inside.")
+    st.write(
+        f"A zip with a folder for each class ({names}), photos of your own inside. Folders "
+        "of other names are for things the model does not know: it should not be sure of them."
+    )
     upload = st.file_uploader("Your test photos", type="zip", key="own_zip")
     if upload is None:
         st.caption("Nothing you upload is kept. On the command line there is no limit:")
@@ -39,13 +43,20 @@ def render(run: Run) -> None:
 
 def _render_result(run: Run, found: OwnTest) -> None:
     figures = found.figures
-    st.metric(
-        "Accuracy on your photos",
-        f"{figures['accuracy']:.1%}",
-        accuracy_text(figures, "yours"),
-        delta_color="off",
-        delta_arrow="off",
-    )
+    right = figures["answered_accuracy"]
+    with st.container(horizontal=True):
+        for label, value, detail in (
+            ("Accuracy on your photos", figures["accuracy"], accuracy_text(figures, "yours")),
+            ("Mean recall", figures["mean_recall"], "every class counts the same"),
+            (
+                "Sure",
+                figures["coverage"],
+                "of none" if right is None else f"{right:.1%} of these answers are right",
+            ),
+        ):
+            st.metric(label, f"{value:.1%}", detail, delta_color="off", delta_arrow="off")
+    if found.unknown:
+        _render_unknown(found.unknown)
     left, right = st.columns([2, 3], gap="large")
     figure = confusion(
         figures["confusion_matrix"],
@@ -65,9 +76,38 @@ def _render_result(run: Run, found: OwnTest) -> None:
             hide_index=True,
             column_config={"confidence": st.column_config.NumberColumn(format="%.0f %%")},
         )
+    classes = {name: c for name, c in figures["per_class"].items() if c["support"]}
+    data_table(
+        pd.DataFrame(
+            {
+                "class": list(classes),
+                "recall": [_share(c["recall"], c["recall_interval"]) for c in classes.values()],
+                "photos": [c["support"] for c in classes.values()],
+            }
+        ),
+        hide_index=True,
+    )
     if found.left_out:
         with st.expander(f"{len(found.left_out)} photos were left out"):
             data_table(
                 pd.DataFrame(list(found.left_out.items()), columns=["photo", "why"]),
                 hide_index=True,
             )
+
+
+def _render_unknown(unknown: dict[str, dict[str, Any]]) -> None:
+    """Draws how often the model was sure of what is no class of it."""
+    st.markdown("**Folders that are no class: how often the model was sure**")
+    table = pd.DataFrame(
+        {
+            "folder": list(unknown),
+            "sure": [_share(u["share"], u["interval"]) for u in unknown.values()],
+            "photos": [u["n"] for u in unknown.values()],
+        }
+    )
+    data_table(table, hide_index=True)
+
+
+def _share(value: float, interval: list[float]) -> str:
+    low, high = interval
+    return f"{value:.1%} ({low:.1%}–{high:.1%})"
