@@ -287,7 +287,7 @@ def accuracy_coverage(ways: pd.DataFrame, threshold: float, title: str) -> go.Fi
         title: The finding.
     """
     hover = (
-        "answers from %{customdata:.1%} confidence on: %{x:.1%} of the photos, "
+        "sure from %{customdata:.1%} confidence on: %{x:.1%} of the photos, "
         "%{y:.1%} of them right<extra></extra>"
     )
     more = {"customdata": ways.threshold, "showlegend": False}
@@ -301,7 +301,7 @@ def accuracy_coverage(ways: pd.DataFrame, threshold: float, title: str) -> go.Fi
         hovertemplate="the threshold<extra></extra>",
         showlegend=False,
     )
-    x = _SHARE | {"title": "answered", "range": [0, 1.01]}
+    x = _SHARE | {"title": "sure", "range": [0, 1.01]}
     return _figure([curve, mark], title, 380, x, _SHARE | {"title": "of these right"})
 
 

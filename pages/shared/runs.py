@@ -174,9 +174,17 @@ def logits_of(run: Run, split: str) -> tuple[pd.DataFrame, Any]:
 
 @cached(max_entries=16)
 def predictions_of(run: Run, split: str) -> pd.DataFrame:
-    """Returns file, label, predicted, confidence and split of its photos, the surest first."""
+    """Returns file, label, predicted, confidence and split of its photos, the surest first.
+
+    And what makes them sure: the `threshold` that the confidence has to reach, and `familiar`.
+    """
     table, temperature = logits_of(run, split)
-    return answers(table, run.classes, temperature).assign(split=split)
+    limits = table if split == OUT_OF_FOLD else run.evaluation()  # each fold has its own
+    said = answers(table, run.classes, temperature)
+    limit = limits.get("distance_limit")  # none in a run of an early version
+    familiar = pd.Series(True if limit is None else table.distance <= limit, table.index)
+    threshold = pd.Series(limits["threshold"], table.index)
+    return said.assign(split=split, familiar=familiar[said.index], threshold=threshold[said.index])
 
 
 @cached(max_entries=4)

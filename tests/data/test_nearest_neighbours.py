@@ -187,3 +187,22 @@ def test_the_same_photos_give_the_same_axes() -> None:
     one, other = Projection.fit(drawn(90, 30)), Projection.fit(drawn(90, 30))
     np.testing.assert_array_equal(one.components, other.components)
     np.testing.assert_array_equal(one.mean, other.mean)
+
+
+def test_what_the_components_leave_out_makes_a_photo_farther() -> None:
+    training = drawn(90, 100)
+    projection = Projection.fit(training)
+    photos = drawn(5, 100, seed=1)
+    away = np.linalg.svd(projection.components)[2][-1].astype(np.float32)
+    kept = projection.kept(photos)
+    whole = np.linalg.norm(photos - projection.mean, axis=1)
+    np.testing.assert_allclose(kept, np.linalg.norm(projection(photos), axis=1) / whole, rtol=1e-5)
+    assert projection.kept(photos[0]) == pytest.approx(kept[0])
+    near = projection(training)
+    before = distance_to_training(projection(photos), near, kept=kept)
+    cosine = np.sort((projection(photos) @ near.T) / np.linalg.norm(near, axis=1), axis=1)[:, -5]
+    np.testing.assert_allclose(before, 1 - cosine / whole, atol=1e-5)
+    moved = photos + 9 * away  # where training photos do not differ
+    np.testing.assert_allclose(projection(moved), projection(photos), atol=1e-4)
+    after = distance_to_training(projection(moved), near, kept=projection.kept(moved))
+    assert (after > before).all()

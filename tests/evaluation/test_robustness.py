@@ -21,6 +21,7 @@ from trashnet.evaluation import backgrounds, robustness
 from trashnet.evaluation.backgrounds import separate
 from trashnet.evaluation.corruptions import TRANSFORMS, change_photo
 from trashnet.evaluation.robustness import measure, measure_and_store
+from trashnet.inference import classifier
 from trashnet.runs.run import Run
 
 Photo = NDArray[np.uint8]
@@ -256,14 +257,14 @@ class Stub:
     image_size = 16
     answered = 0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int | None = None) -> None:
         assert path.name == "model.tflite" and path.exists()
 
     def __call__(self, pixels: Photo) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         assert pixels.shape == (16, 16, 3) and pixels.dtype == np.uint8
         type(self).answered += 1
         lead = (pixels.mean(dtype=np.float64) - 150) / 20
-        return np.array([-lead, lead], np.float32), np.zeros((1, 1, 2), np.float32)
+        return np.array([-lead, lead], np.float32), np.ones((1, 1, 2), np.float32)
 
 
 FEW = ("horizontal_flip", "brightness", "crop")
@@ -271,7 +272,7 @@ FEW = ("horizontal_flip", "brightness", "crop")
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> type[Stub]:
-    monkeypatch.setattr(robustness, "LiteModel", Stub)
+    monkeypatch.setattr(classifier, "LiteModel", Stub)
     monkeypatch.setattr(robustness, "TRANSFORMS", {name: TRANSFORMS[name] for name in FEW})
     monkeypatch.setattr(Stub, "answered", 0)
     return Stub
@@ -308,13 +309,16 @@ def run(photos: Path, tmp_path: Path, model: type[Stub]) -> Run:
         )
     )
     (path / "evaluation.json").write_text(
-        json.dumps({"temperature": 1.5, "threshold": 0.8, "splits": {}})
+        json.dumps({"temperature": 1.5, "threshold": 0.8, "distance_limit": 0.5, "splits": {}})
     )
+    np.savez(path / "projection.npz", mean=np.zeros(2), components=np.eye(2))
     files = sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.png"))
     stub = Stub(path / "model.tflite")
     table = pd.DataFrame({"file": files, "label": [file.split("/")[0] for file in files]})
     number = table.file.str.extract(r"(\d+)")[0].astype(int)
     table["split"] = np.where(number % 2 == 0, "validation", "test")
+    table.loc[number == 1, "split"] = "train"
+    table["embedding"], table["distance"] = [np.ones(2, np.float32)] * len(table), 0.0
     table["logits"] = [stub(load_photo(photos / file, 16))[0] for file in files]
     table.to_parquet(path / "predictions.parquet")
     Stub.answered = 0
@@ -389,7 +393,18 @@ def test_the_figures_are_those_computed_by_hand(
         "evaluation.json",
         "model.tflite",
         "predictions.parquet",
+        "projection.npz",
     ]
+
+
+def test_what_is_unlike_training_is_not_sure_however_confident(run: Run, photos: Path) -> None:
+    before = measure(run, photos)
+    assert before["plain"]["sure"] > 0 and max(row["sure"] for row in before["rows"]) > 0
+    evaluation = {"temperature": 1.5, "threshold": 0.8, "distance_limit": -1.0, "splits": {}}
+    (run.path / "evaluation.json").write_text(json.dumps(evaluation))
+    after = measure(run, photos)
+    assert after["plain"]["sure"] == 0 and all(row["sure"] == 0 for row in after["rows"])
+    assert after["fingerprint"] != before["fingerprint"]
 
 
 def test_where_every_photo_is_skipped_there_are_no_figures(
@@ -461,7 +476,7 @@ def test_what_is_out_of_date_is_measured_anew(
         split = "test"
     elif changed == "threshold":
         (run.path / "evaluation.json").write_text(
-            '{"temperature": 1.5, "threshold": 0.6, "splits": {}}'
+            '{"temperature": 1.5, "threshold": 0.6, "distance_limit": 0.5, "splits": {}}'
         )
     else:
         monkeypatch.setattr(robustness, "TRANSFORMS", {"crop": TRANSFORMS["crop"]})

@@ -47,13 +47,20 @@ def test_calibration_shows_both_errors_and_a_threshold_that_moves(env: Environme
     (slider,) = page.slider
     table = SHIPPED.out_of_fold()
     said = answers(table, SHIPPED.classes, table.temperature.to_numpy()[:, None])
+    own, first = table.threshold[said.index], SHIPPED.evaluation()["threshold"]
+    familiar = (table.distance <= table.distance_limit)[said.index]
+    sure = round(report["coverage"] * report["n"])
+    assert f"Withheld: {report['n'] - sure:,} photos" in words(page)  # as the header says
     for threshold in (50.0, 97.0):
         slider.set_value(threshold)
         page = run(page)
         (slider,) = page.slider
-        withheld = said[said.confidence < threshold / 100]
+        withheld = said[~familiar | (said.confidence < own + threshold / 100 - first)]
         wrong = (withheld.label != withheld.predicted).sum()
         assert f"Withheld: {len(withheld):,} photos, {wrong:,} of which" in words(page)
+        strange = said[~familiar]
+        wrong = (strange.label != strange.predicted).sum()
+        assert f"{len(strange):,} photos are unlike it, {wrong:,} of them" in words(page)
 
 
 def test_bias_says_what_is_beyond_chance_and_nothing_else(env: Environment) -> None:

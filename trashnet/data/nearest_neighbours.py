@@ -39,6 +39,12 @@ class Projection:
         """Projects `(…, d)` embeddings to `(…, k)`."""
         return ((embeddings - self.mean) @ self.components.T).astype(np.float32)
 
+    def kept(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns which share of the length of `(…, d)` embeddings the components keep, `(…,)`."""
+        whole = np.linalg.norm(embeddings - self.mean, axis=-1)
+        within = np.linalg.norm(self(embeddings), axis=-1)
+        return (within / np.maximum(whole, 1e-12)).astype(np.float32)
+
 
 def nearest(
     embeddings: NDArray[np.float32],
@@ -83,10 +89,19 @@ def distance_to_training(
     embeddings: NDArray[np.float32],
     training: NDArray[np.float32],
     own: NDArray[np.int64] | None = None,
+    kept: NDArray[np.float32] | float = 1.0,
 ) -> NDArray[np.float32]:
     """Returns how unlike the training photos each photo is, `(n,)`, 0 to 2.
 
     Source: Sun et al., "Out-of-distribution detection with deep nearest neighbors" (2022), with
-    the angle in the space of principal components.
+    the angle between the photo's whole embedding and the neighbour's principal components: what
+    lies outside of the space in which training photos differ is strange by itself.
+
+    Args:
+        embeddings: `(n, k)`, projected.
+        training: `(m, k)`, projected.
+        own: `(n,)` row of `training` that is the photo itself, or -1; it is no neighbour.
+        kept: `(n,)` share of the embeddings' length that the projection keeps (`Projection.kept`);
+            1 compares angles within the space alone.
     """
-    return nearest(embeddings, training, NEAREST, own)[1][:, -1]
+    return 1 - (1 - nearest(embeddings, training, NEAREST, own)[1][:, -1]) * np.float32(kept)

@@ -19,11 +19,16 @@ from trashnet.evaluation.metrics import (
 )
 from trashnet.inference.calibration import Floats, is_sure, probabilities
 
-_FAMILIAR = 0.99
+FAMILIAR = 0.97
 """Share of the validation photos that count as of a known kind."""
 
+FAMILIAR_BEFORE = 0.99
+"""The same of older versions, whose evaluations do not say it."""
 
-def evaluate(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:
+
+def evaluate(
+    predictions: pd.DataFrame, classes: tuple[str, ...], familiar: float = FAMILIAR
+) -> dict[str, Any]:
     """Evaluates every split of a predictions table.
 
     Temperature and threshold are chosen on validation; test is only reported.
@@ -31,16 +36,19 @@ def evaluate(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, A
     Args:
         predictions: Rows of split, label, logits and distance.
         classes: Class names, in the order of the logits.
+        familiar: Share of the validation photos that count as of a known kind.
 
     Returns:
-        The content of `evaluation.json`: temperature, threshold, distance_limit, and a report with
+        The content of `evaluation.json`: temperature, threshold, distance_limit and the share of
+        validation within it, and a report with
         its calibration per split; where a review changed labels or splits, also `unreviewed`, the
         reports as they would be without.
     """
     raw, labels = logits_and_labels(predictions, classes, "validation")
     temperature = fit_temperature(raw, labels)
     threshold = choose_threshold(probabilities(raw, temperature), labels)
-    limit = _distance_limit(predictions)
+    distances = predictions.distance[predictions.split == "validation"]
+    limit = float(np.quantile(distances, familiar))
 
     def report_split(table: pd.DataFrame, split: str) -> dict[str, Any]:
         raw, labels = logits_and_labels(table, classes, split)
@@ -62,6 +70,7 @@ def evaluate(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, A
         "temperature": temperature,
         "threshold": threshold,
         "distance_limit": limit,
+        "familiar_share": familiar,
         "splits": reports(predictions),
     }
     if "original_label" in predictions:
@@ -112,12 +121,6 @@ def report_out_of_fold(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[st
     }
 
 
-def _distance_limit(predictions: pd.DataFrame) -> float:
-    """Returns the distance to training that one validation photo in a hundred exceeds."""
-    distances = predictions.distance[predictions.split == "validation"]
-    return float(np.quantile(distances, _FAMILIAR))
-
-
 def calibration(raw: Floats, calibrated: Floats, labels: NDArray[np.int64]) -> dict[str, Any]:
     """Compares confidence with accuracy before and after temperature.
 
@@ -161,7 +164,7 @@ def logits_and_labels(
 def answers(
     table: pd.DataFrame, classes: tuple[str, ...], temperature: float | Floats = 1.0
 ) -> pd.DataFrame:
-    """Returns what is answered for each photo: file, label, predicted, confidence; surest first.
+    """Returns what is predicted of each photo: file, label, predicted, confidence; surest first.
 
     Args:
         table: Rows of file, label and logits.

@@ -22,13 +22,14 @@ from trashnet.evaluation.backgrounds import LONGEST, resized
 from trashnet.evaluation.corruptions import SCHEMA, SEED, TRANSFORMS, change_photo
 from trashnet.evaluation.report import logits_and_labels, report
 from trashnet.files import digest, read_json, write_json
-from trashnet.inference.calibration import probabilities
-from trashnet.inference.litert import LiteModel
+from trashnet.inference.calibration import is_sure, probabilities
+from trashnet.inference.classifier import Classifier
 from trashnet.progress import Progress, parallel, silent
 from trashnet.runs.robustness_file import keep, slot, stored
 from trashnet.runs.run import Run
 
-Floats = NDArray[np.float32]
+Answer = tuple[NDArray[np.floating], bool]
+"""The logits of a photo, and whether the answer is sure."""
 
 Rows = list[dict[str, Any]]
 
@@ -94,7 +95,7 @@ def measure(
         schema, fingerprint, split and n; `plain`, the figures of the unchanged photos, by the
         answers the run stored; `rows`, one per transformation and strength, of transformation,
         strength, unit, n (photos answered), skipped (not separable), accuracy, accuracy_interval
-        (Wilson, 95 %), confidence (mean, calibrated), sure (share that reaches the threshold),
+        (Wilson, 95 %), confidence (mean, calibrated), sure (share of sure answers),
         answered_accuracy (of these) and change (accuracy less that of the same photos unchanged),
         None where there are no photos; `mean_transformed`, the mean accuracy over transformations,
         each of them the mean over its strengths.
@@ -105,14 +106,14 @@ def measure(
     """
     subject = _Subject.of(run, split)
     subject.check_photos(photos_root)
-    model = LiteModel(run.path / "model.tflite")
+    classifier = Classifier(run)
     rows, n = list(finished), len(subject.files)
     for number, name in enumerate(TRANSFORMS):
         if any(row["transformation"] == name for row in rows):
             continue
 
-        def answer(i: int, name: str = name) -> list[Floats | None]:
-            return _answers(model, photos_root, subject.files[i], name)
+        def answer(i: int, name: str = name) -> list[Answer | None]:
+            return _answers(classifier, photos_root, subject.files[i], name)
 
         def tell(done: int, total: int, what: str, before: int = number * n) -> None:
             on_progress(before + done, len(TRANSFORMS) * n, what)
@@ -125,19 +126,26 @@ def measure(
         "fingerprint": subject.fingerprint,
         "split": split,
         "n": n,
-        "plain": subject.figures(subject.logits, subject.labels),
+        "plain": subject.figures(subject.logits, subject.labels, subject.sure),
         "rows": rows,
         "mean_transformed": _mean_transformed(rows),
     }
 
 
-def _answers(model: LiteModel, root: Path, file: str, name: str) -> list[Floats | None]:
-    """The logits of one photo for every strength of a transformation, None where it is skipped."""
+def _answers(classifier: Classifier, root: Path, file: str, name: str) -> list[Answer | None]:
+    """The answers of one photo for every strength of a transformation, None where it is skipped."""
     image = Image.fromarray(load_photo(root / file))
     image.thumbnail((LONGEST, LONGEST), Image.Resampling.BILINEAR)
-    photo, side = np.array(image), model.image_size
-    changed = [change_photo(photo, file, name, s) for s in TRANSFORMS[name].strengths]
-    return [None if c is None else model(resized(c, side, side))[0] for c in changed]
+    photo, side = np.array(image), classifier.image_size
+    found: list[Answer | None] = []
+    for strength in TRANSFORMS[name].strengths:
+        changed = change_photo(photo, file, name, strength)
+        if changed is None:
+            found.append(None)
+        else:
+            said = classifier.classify_pixels(resized(changed, side, side))
+            found.append((said.logits, said.sure))
+    return found
 
 
 @dataclass(frozen=True)
@@ -148,34 +156,40 @@ class _Subject:
         files: The photos' keys.
         logits: `(n, classes)`, the stored answers for the unchanged photos.
         labels: `(n,)` true class numbers.
+        sure: `(n,)`, whether the stored answers count as sure.
         classes: Class names, in the order of the logits.
         temperature: Of the run's calibration.
-        threshold: Confidence from which an answer counts as sure.
         fingerprint: Names all that the figures depend on.
     """
 
     files: list[str]
     logits: NDArray[np.floating]
     labels: NDArray[np.int64]
+    sure: NDArray[np.bool_]
     classes: tuple[str, ...]
     temperature: float
-    threshold: float
     fingerprint: str
 
     @classmethod
     def of(cls, run: Run, split: str) -> "_Subject":
         table, evaluation = run.predictions(), run.evaluation()
         logits, labels = logits_and_labels(table, run.classes, split)
-        files = table.file[table.split == split].tolist()
-        calibration = float(evaluation["temperature"]), float(evaluation["threshold"])
+        table = table[table.split == split]
+        files, temperature = table.file.tolist(), float(evaluation["temperature"])
+        limits = float(evaluation["threshold"]), evaluation.get("distance_limit")
+        if limits[1] is None:
+            raise RunError(f"The evaluation of {run.id} has no distance_limit. Train it again.")
+        p = probabilities(logits, temperature)
+        sure = is_sure(p, limits[0], table.distance.to_numpy(), limits[1])
         try:
             model = hashlib.sha256((run.path / "model.tflite").read_bytes()).hexdigest()
         except OSError as error:
             raise RunError(f"The run {run.id} has no model yet; let it finish first.") from error
         strengths = {name: way.strengths for name, way in TRANSFORMS.items()}
+        calibration = [temperature, *limits]
         depends_on = [SCHEMA, SEED, split, model, calibration, strengths, files, labels.tolist()]
         fingerprint = digest(json.dumps(depends_on))
-        return cls(files, logits, labels, run.classes, *calibration, fingerprint)
+        return cls(files, logits, labels, sure, run.classes, temperature, fingerprint)
 
     def check_photos(self, root: Path) -> None:
         """Raises `RunError` when photos are gone: figures of the rest would not be comparable."""
@@ -186,13 +200,15 @@ class _Subject:
                 f"{root}; get the photos this run was trained on."
             )
 
-    def rows(self, name: str, answers: list[list[Floats | None]]) -> Rows:
+    def rows(self, name: str, answers: list[list[Answer | None]]) -> Rows:
         """The rows of one transformation, from every photo's answers for every strength."""
         way, rows = TRANSFORMS[name], []
         for strength, column in zip(way.strengths, zip(*answers, strict=True), strict=True):
-            kept = np.array([logits is not None for logits in column])
-            figures = self.figures([x for x in column if x is not None], self.labels[kept])
-            plain = self.figures(self.logits[kept], self.labels[kept])
+            kept = np.array([answer is not None for answer in column])
+            given = [answer for answer in column if answer is not None]
+            sure = np.array([was_sure for _, was_sure in given], bool)
+            figures = self.figures([logits for logits, _ in given], self.labels[kept], sure)
+            plain = self.figures(self.logits[kept], self.labels[kept], self.sure[kept])
             rows.append(
                 {"transformation": name, "strength": strength, "unit": way.unit}
                 | {"n": int(kept.sum()), "skipped": int((~kept).sum())}
@@ -201,13 +217,15 @@ class _Subject:
             )
         return rows
 
-    def figures(self, logits: Any, labels: NDArray[np.int64]) -> dict[str, Any]:
+    def figures(
+        self, logits: Any, labels: NDArray[np.int64], sure: NDArray[np.bool_]
+    ) -> dict[str, Any]:
         """What is said of these answers."""
         names = ("n", "accuracy", "accuracy_interval", "sure", "answered_accuracy", "confidence")
         if not len(labels):
             return dict.fromkeys(names) | {"n": 0}
         logits = np.stack(logits)
-        found = report(logits, labels, self.classes, self.temperature, self.threshold)
+        found = report(logits, labels, self.classes, self.temperature, sure=sure)
         confidence = probabilities(logits, self.temperature).max(axis=1).mean()
         found |= {"sure": found["coverage"], "confidence": float(confidence)}
         return {name: found[name] for name in names}

@@ -34,12 +34,21 @@ from pydantic import (
 from trashnet.config import TrainConfig
 from trashnet.data.image_io import QUALITIES
 from trashnet.errors import HubError, TrashnetError
-from trashnet.evaluation.report import evaluate, report_out_of_fold
+from trashnet.evaluation.report import FAMILIAR_BEFORE, evaluate, report_out_of_fold
 from trashnet.files import mistake, read_json, write_json
 from trashnet.inference.litert import LiteModel
 from trashnet.runs.contents import Content, RunConfig
 from trashnet.runs.metrics_file import EpochRow
 from trashnet.runs.run import SCHEMA, read_status
+
+_COPIED = (
+    "model.tflite",
+    "head.npz",
+    "projection.npz",
+    "evaluation.json",
+    "robustness.json",
+)
+"""The files that are taken over as they are, once they are checked."""
 
 _MOST_ROWS = 200_000
 
@@ -126,8 +135,7 @@ def admit(folder: Path, manifest: str, target: Path, source: dict[str, Any]) -> 
     write_json(target / "config.json", config)
     for name, table in tables.items():
         table.to_parquet(target / f"{name}.parquet", index=False)
-    copied = ("model.tflite", "head.npz", "projection.npz", "evaluation.json", "robustness.json")
-    for name in copied:
+    for name in _COPIED:
         if (folder / name).exists():
             (folder / name).rename(target / name)
     (target / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -397,11 +405,15 @@ def _arrays(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
 
 def _check_figures(folder: Path, classes: list[str], tables: dict[str, pd.DataFrame]) -> None:
     """The figures it states must be those of its predictions."""
-    ours = evaluate(tables["predictions"], tuple(classes))
-    if "out_of_fold" in tables:
-        ours["out_of_fold"] = report_out_of_fold(tables["out_of_fold"], tuple(classes))
     theirs = read_json(folder / "evaluation.json")
     _need(isinstance(theirs, dict), "evaluation.json cannot be read")
+    share = theirs.get("familiar_share", FAMILIAR_BEFORE)
+    _need(_is_number(share) and 0.5 <= share <= 1, "its familiar_share is no share")
+    ours = evaluate(tables["predictions"], tuple(classes), share)
+    if "familiar_share" not in theirs:
+        del ours["familiar_share"]
+    if "out_of_fold" in tables:
+        ours["out_of_fold"] = report_out_of_fold(tables["out_of_fold"], tuple(classes))
     if "macro_f1_classes" not in json.dumps(theirs):
         for report in (*ours["splits"].values(), ours.get("out_of_fold", {})):
             _as_before_classes_were_counted(report)

@@ -95,6 +95,8 @@ class Classifier:
         if evaluation.get("distance_limit") is None:
             raise RunError(f"The evaluation of {run.id} has no distance_limit. Train it again.")
         self.distance_limit = float(evaluation["distance_limit"])
+        # An older version compared angles within the space of the projection alone.
+        self._is_whole = evaluation.get("familiar_share") is not None
         predictions = run.predictions(["file", "split", "label", "embedding"])
         train = predictions[predictions.split == "train"]
         self._files, self._labels = train.file.to_numpy(), train.label.to_numpy()
@@ -116,12 +118,14 @@ class Classifier:
     def classify_pixels(self, pixels: NDArray[np.uint8]) -> Prediction:
         """Answers for a photo that `load_photo` has read at `image_size`."""
         logits, feature_map = self.model(pixels)
-        embedding = self._projection(feature_map.mean(axis=(0, 1)))
+        features = feature_map.mean(axis=(0, 1))
+        embedding = self._projection(features)
         if self._flips:
             logits = (logits + self.model(pixels[:, ::-1])[0]) / np.float32(2)
         p = probabilities(logits, self.temperature)
         best = int(p.argmax())
-        distance = float(distance_to_training(embedding[None], self._training)[0])
+        kept = self._projection.kept(features) if self._is_whole else 1.0
+        distance = float(distance_to_training(embedding[None], self._training, kept=kept)[0])
         return Prediction(
             label=self.classes[best],
             confidence=float(p[best]),

@@ -87,6 +87,7 @@ class Evaluation(Content):
         temperature: Divides the logits.
         threshold: Confidence below which the answer is "not sure".
         distance_limit: Distance to training from which a photo counts as unlike it.
+        familiar_share: Share of the validation photos below it; older versions do not say theirs.
         splits: The report of each split.
         out_of_fold: The report of all photos, where every fold was trained.
         unreviewed: The reports without the review's decisions, where there were any.
@@ -95,6 +96,7 @@ class Evaluation(Content):
     temperature: float = Field(gt=0)
     threshold: float
     distance_limit: float | None = None
+    familiar_share: float | None = None
     splits: dict[str, Report]
     out_of_fold: Report | None = None
     unreviewed: dict[str, Report] | None = None

@@ -25,7 +25,7 @@ from trashnet.evaluation.report import answers, evaluate, report
 from trashnet.files import write_atomically, write_json
 from trashnet.inference.explain import activation_maps
 from trashnet.inference.litert import LiteModel
-from trashnet.progress import Progress
+from trashnet.progress import Progress, silent
 from trashnet.runs.metrics_file import MetricsFile
 from trashnet.runs.run import Run
 from trashnet.training.checkpoint import Checkpoint
@@ -86,7 +86,7 @@ def train_fold(run: Run, env: Environment, reporter: Reporter) -> None:
     try:
         train_epochs(fold, reporter, tracker)
         reporter.on_progress(0, 1, "Exporting the model")
-        export(finished_model(fold), fold)
+        export(finished_model(fold, reporter.on_progress), fold)
         predictions = predict_all(fold, reporter.on_progress)
         store_evaluation(fold, predictions, tracker)
     finally:
@@ -160,9 +160,9 @@ def strategy(batch: int) -> tf.distribute.Strategy:
 
 
 def fit_head(model: keras.Model, fold: Fold, on_progress: Progress) -> tuple[Array, Array]:
-    """Returns a linear head fitted to the pretrained network's embeddings, before it is tuned.
+    """Returns a linear head fitted to a network's embeddings, before it is tuned or afterwards.
 
-    A head that starts at random would first spoil the features it is given (LP-FT; Kumar et
+    Before: a head that starts at random would first spoil the features it is given (LP-FT; Kumar et
     al., "Fine-tuning can distort pretrained features and underperform out-of-distribution",
     2022). Validation chooses how strongly its weights are kept small.
 
@@ -189,7 +189,7 @@ def fit_head(model: keras.Model, fold: Fold, on_progress: Progress) -> tuple[Arr
 def _embeddings(
     model: keras.Model, fold: Fold, rows: NDArray[np.int64], on_progress: Progress
 ) -> NDArray[np.float32]:
-    """The pretrained network's mean feature maps of plain photos, `(n, d)`."""
+    """The network's mean feature maps of plain photos, `(n, d)`."""
     network, found, size = embedder(model), [], fold.config.batch_size
     for batch in plain_batches(fold.pixels, rows, size):
         found.append(network.predict_on_batch(batch))
@@ -269,12 +269,14 @@ def _rank(config: TrainConfig, epoch: int, scores: dict[str, Any]) -> tuple[floa
 # ---------------------------------------------------------------- evaluation
 
 
-def finished_model(fold: Fold) -> keras.Model:
+def finished_model(fold: Fold, on_progress: Progress = silent) -> keras.Model:
     """Returns the kept epoch's network as it is used: interpolated, folded, with all its views."""
     config, checkpoint = fold.config, Checkpoint(fold.run.path)
     model = checkpoint.best()
     if config.interpolation < 1:
         interpolate(checkpoint.pretrained(), model, config.interpolation)
+        # The mean of two heads fits neither network's features as well as a head of their own.
+        set_head(model, *fit_head(model, fold, on_progress))
     model = deployed(model)
     return with_mirrored_views(model) if config.mirrored_views else model
 
@@ -324,14 +326,14 @@ def predict_all(fold: Fold, on_progress: Progress) -> pd.DataFrame:
         fold.run.path / "projection.npz",
         _arrays(mean=projection.mean, components=projection.components),
     )
-    vectors = projection(vectors)
+    kept, vectors = projection.kept(vectors), projection(vectors)
     own = np.full(len(vectors), -1)
     own[train] = np.arange(len(train))
     table = fold.index[["file", "split", "label", "unreviewed_split", "original_label"]].copy()
     return table.assign(
         logits=logits,
         embedding=list(vectors),
-        distance=distance_to_training(vectors, vectors[train], own),
+        distance=distance_to_training(vectors, vectors[train], own, kept),
         maps=maps,
     )
 

@@ -5,10 +5,11 @@ from typing import Any
 import streamlit as st
 
 from pages.shared.markdown import bold, plain
-from pages.shared.runs import RunView
+from pages.shared.runs import OUT_OF_FOLD, RunView
 from pages.shared.widgets import chart, photo_cards, split_name
 from trashnet.charts import accuracy_coverage, reliability
-from trashnet.evaluation.metrics import accuracy_and_coverage
+from trashnet.evaluation.metrics import TARGET_ACCURACY, accuracy_and_coverage
+from trashnet.evaluation.report import FAMILIAR_BEFORE
 
 
 def render(view: RunView) -> None:
@@ -42,37 +43,54 @@ def _render_reliability(split: str, figures: dict[str, Any]) -> None:
 
 @st.fragment
 def _render_threshold(view: RunView) -> None:
-    said = view.predictions
+    said, released = view.predictions, view.evaluation["threshold"]
     right = (said.label == said.predicted).to_numpy()
-    ways = accuracy_and_coverage(said.confidence.to_numpy(), right)
-    released = view.evaluation["threshold"]
+    # As far above its own model's threshold: each fold has chosen one.
+    score = (said.confidence - said.threshold + released).to_numpy()
+    familiar = said.familiar.to_numpy()
+    ways = accuracy_and_coverage(score[familiar], right[familiar])
+    ways["coverage"] *= familiar.mean()
+    has_folds = view.split == OUT_OF_FOLD
     threshold = (
         st.slider(
-            "Answer from this confidence on",
+            "Sure from this confidence on",
             0.0,
             100.0,
             100 * released,
             step=0.1,
             format="%.1f %%",
             key=f"calibration_threshold_{view.run.id}",
-            help=f"Validation chose {released:.1%}. Moving it here changes this picture alone.",
+            help=f"Validation chose {released:.1%}"
+            + (" for the first fold; those of the others move along" if has_folds else "")
+            + ". Moving it here changes this picture alone.",
         )
         / 100
     )
-    withheld = said[said.confidence < threshold]
-    given = right[said.confidence >= threshold]
+    # What is as good as the chosen threshold is the threshold: the slider rounds.
+    sure = familiar & (score >= (released if abs(threshold - released) < 5e-4 else threshold))
+    withheld, given = said[~sure], right[sure]
     finding = "No photo is answered"
     if len(given):
-        finding = f"{len(given) / len(said):.0%} answered, {given.mean():.1%} of these right"
+        finding = f"Sure on {len(given) / len(said):.0%}, right on {given.mean():.1%} of these"
     chart(
         accuracy_coverage(ways, threshold, finding),
         "calibration_coverage",
         "Share of right answers against the share of photos answered",
     )
     wrong = int((withheld.label != withheld.predicted).sum())
+    strange = said[~said.familiar]
+    share = view.evaluation.get("familiar_share", FAMILIAR_BEFORE)
+    strange_wrong = int((strange.label != strange.predicted).sum())
     st.caption(
         f"{split_name(view.split)}, n = {len(said):,}. Withheld: {len(withheld):,} photos, "
         f"{wrong:,} of which would have been answered wrongly."
+    )
+    st.caption(
+        "A sure answer takes two things: a confidence from the threshold on, and a photo that is "
+        f"not unlike anything in training. {len(strange):,} photos are unlike it, "
+        f"{strange_wrong:,} of them answered wrongly; the slider does not bring them back. "
+        f"Validation chose both limits: the threshold so that {TARGET_ACCURACY:.0%} of what "
+        f"reaches it is right, the other so that {share:.0%} of its photos pass."
     )
     if withheld.empty:
         return
