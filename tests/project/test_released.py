@@ -12,6 +12,8 @@ from tools.release import released_card
 from trashnet.data.dataset import Photos, trashnet_facts
 from trashnet.data.editions import SMALL
 from trashnet.evaluation.report import evaluate, report_out_of_fold
+from trashnet.files import read_json
+from trashnet.hub.model_card import ELSEWHERE
 from trashnet.inference.calibration import probabilities
 from trashnet.inference.classifier import Classifier
 from trashnet.runs.run import Run
@@ -108,13 +110,19 @@ def test_documents_state_the_figures_of_the_files() -> None:
     evaluation = RUN.evaluation()
     test, whole = evaluation["splits"]["test"], evaluation["out_of_fold"]
     card = (RELEASED / "README.md").read_text("utf-8")
-    (row,) = [line for line in README.splitlines() if line.startswith("| `efficientnet_lite0`")]
+    (row,) = [
+        line for line in README.splitlines() if line.startswith("| `efficientnet_lite2`, shipped")
+    ]
     for report in (whole, test):
         low, high = (f"{100 * edge:.1f}" for edge in report["accuracy_interval"])
         for text in (card, row):
             assert f"{report['accuracy']:.1%}".replace("%", " %") in text
             assert f"{low}–{high}" in text
     assert f"{whole['macro_f1']:.3f}" in row and f"{whole['ece']:.3f}" in row
+    elsewhere = read_json(RELEASED / ELSEWHERE)
+    assert elsewhere["n"] == 385 and len(elsewhere["sources"]) == 2
+    assert f"**{elsewhere['mean_recall']:.1%}**".replace("%", " %") in card
+    assert f"| {100 * elsewhere['mean_recall']:.1f} % |" in row
 
 
 def test_its_card_is_what_the_card_writer_says() -> None:
@@ -132,10 +140,10 @@ def test_it_answers_real_photos_as_it_did(
     code, output, errors = run_command(tmp_path, *command)
     assert code == 0, errors
     answers = {str(Path(a["file"]).relative_to(real_photos.root)): a for a in json.loads(output)}
-    if real_photos.edition == SMALL:  # it was measured on the full-size photos; docs/data.md
+    if real_photos.edition != SMALL:  # it was measured on the small photos; docs/data.md
         said = [answers[file]["label"] for file in test.index]
         stored_labels = probabilities(np.stack(test.logits), 1.0).argmax(1)
-        assert sum(np.array(said) != np.array(RUN.classes)[stored_labels]) <= 10
+        assert sum(np.array(said) != np.array(RUN.classes)[stored_labels]) <= 15
         return
     temperature = RUN.evaluation()["temperature"]
     for file, row in test.iterrows():
@@ -150,8 +158,10 @@ def test_it_answers_real_photos_as_it_did(
 def test_a_picture_that_is_no_waste_is_not_answered_surely(seed: int) -> None:
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    side = RUN.train_config.image_size
+    squares = np.kron(small, np.ones((side // 8 + 1, side // 8 + 1, 1), np.uint8))
     for pixels in (
-        rng.integers(0, 256, (224, 224, 3), dtype=np.uint8),
-        np.kron(small, np.ones((28, 28, 1), np.uint8)),
+        rng.integers(0, 256, (side, side, 3), dtype=np.uint8),
+        squares[:side, :side],
     ):
         assert not Classifier(RUN).classify_pixels(pixels).sure

@@ -5,6 +5,7 @@ from typing import Any
 from trashnet.config import FROM_SCRATCH, TrainConfig, option
 from trashnet.data.editions import contents, is_trashnet
 from trashnet.evaluation.known_objects import of_known_objects
+from trashnet.files import read_json
 from trashnet.hub.markdown import render
 from trashnet.runs.robustness_file import stored
 from trashnet.runs.run import Run
@@ -12,11 +13,15 @@ from trashnet.runs.run import Run
 _NETWORKS = {
     "cnn_baseline": "A small convolutional network, trained from scratch",
     "cnn": "A convolutional network of ten layers, trained from scratch",
-    "frozen_features": "A linear head on the frozen features of EfficientNet-Lite0, fitted",
+    "frozen_features": "A linear head on the frozen features of an EfficientNet-Lite, fitted",
     "efficientnet_lite0": "EfficientNet-Lite0, fine-tuned",
+    "efficientnet_lite2": "EfficientNet-Lite2, fine-tuned",
     "efficientnetv2_b0": "EfficientNetV2-B0, fine-tuned",
 }
 
+
+ELSEWHERE = "elsewhere.json"
+"""In the released run: what `evaluate --photos` found on photos that are not TrashNet's."""
 
 _METRICS = (("accuracy", "accuracy", "accuracy"), ("f1", "macro_f1", "macro F1"))
 """Names of a metric on the Hub, in a report and for people."""
@@ -65,6 +70,7 @@ def model_card(run: Run, title: str, about: str, made_by: list[str], repo: str =
         is_pretrained=run.train_config.model not in FROM_SCRATCH,
         rarest=min(scores, key=lambda label: scores[label]["support"]),
         robustness=stored(run, "validation", run.path),
+        elsewhere=read_json(run.path / ELSEWHERE),
     )
 
 
@@ -76,10 +82,10 @@ def published_card(run: Run, repo: str) -> str:
         "It is a run of TrashNet Explorer: every file the app shows it with is here, and\n"
         f"`python -m trashnet pull {repo}` downloads it."
     )
-    return f"---\n{_metadata(run)}\n---\n{model_card(run, run.id, about, made_by, repo)}"
+    return f"{front_matter(run)}{model_card(run, run.id, about, made_by, repo)}"
 
 
-def _metadata(run: Run) -> str:
+def front_matter(run: Run) -> str:
     """What the Hub reads of a card: licence, data and the figures as `model-index`."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -95,12 +101,9 @@ def _metadata(run: Run) -> str:
             metric_value=round(report[key], 4),
         )
         for split, report in headline(run).items()
-        for metric, shown, key in (
-            ("accuracy", "accuracy", "accuracy"),
-            ("f1", "macro F1", "macro_f1"),
-        )
+        for metric, key, shown in _METRICS
     ]
-    return ModelCardData(
+    metadata = ModelCardData(
         license="mit" if ours else None,  # else it is for the photos' owner to say
         pipeline_tag="image-classification",
         library_name="litert",
@@ -110,6 +113,7 @@ def _metadata(run: Run) -> str:
         model_name=run.id,
         eval_results=figures,
     ).to_yaml()
+    return f"---\n{metadata}\n---\n"
 
 
 def headline(run: Run) -> dict[str, dict[str, Any]]:
