@@ -94,7 +94,7 @@ def evaluate_own(
                 others.setdefault(kind, []).append(answer.sure)
             on_progress(done, len(kinds), "Answering your photos")
     if not rows:
-        named = ", ".join(map(repr, others))
+        named = ", ".join(repr(folder) for folder in list(others)[:3])
         because = f"no class of the run: {named}" if named else reasons(left_out) or "there is none"
         raise DataError(
             f"No photo could be compared ({because}); photos lie in folders named like a class: "
