@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from trashnet.inference.calibration import Floats
 
+MOST_WRONG = 0.03
+"""Share of the answers from the "not sure" threshold on; validation shows it at 95 % confidence."""
+
 TARGET_ACCURACY = 0.98
-"""The accuracy among answered photos for which the "not sure" threshold is chosen."""
+"""Their accuracy on validation where it has too few photos to show that."""
 
 ECE_BINS = 15
 
@@ -128,3 +131,22 @@ def choose_threshold(
     ways = accuracy_and_coverage(p.max(axis=1), p.argmax(axis=1) == labels)
     reached = ways.threshold[ways.accuracy >= target]
     return float(reached.iloc[-1] if len(reached) else ways.threshold.iloc[0])
+
+
+def safe_threshold(p: Floats, labels: NDArray[np.int64], most_wrong: float = MOST_WRONG) -> float:
+    """Returns the lowest confidence from which, with 95 % confidence, few answers are wrong.
+
+    A threshold that is right often enough on 250 photos may be so by chance, the more so as it is
+    the lowest of many. Fewer than about 100 photos can show nothing; then it is `choose_threshold`.
+
+    Source: Geifman & El-Yaniv, "Selective classification for deep neural networks" (2017), with
+    the bound of Clopper and Pearson (1934) at each threshold.
+    """
+    from scipy.stats import beta
+
+    ways = accuracy_and_coverage(p.max(axis=1), p.argmax(axis=1) == labels)
+    answered = (ways.coverage * len(labels)).round()
+    wrong = (answered * (1 - ways.accuracy)).round()
+    bound = np.where(wrong < answered, beta.ppf(0.95, wrong + 1, answered - wrong), 1.0)
+    reached = ways.threshold[bound <= most_wrong]
+    return float(reached.iloc[-1]) if len(reached) else choose_threshold(p, labels)

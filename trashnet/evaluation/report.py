@@ -15,6 +15,7 @@ from trashnet.evaluation.metrics import (
     fit_temperature,
     negative_log_likelihood,
     reliability,
+    safe_threshold,
     wilson_interval,
 )
 from trashnet.inference.calibration import Floats, is_sure, probabilities
@@ -27,7 +28,7 @@ FAMILIAR_BEFORE = 0.99
 
 
 def evaluate(
-    predictions: pd.DataFrame, classes: tuple[str, ...], familiar: float = FAMILIAR
+    predictions: pd.DataFrame, classes: tuple[str, ...], as_before: bool = False
 ) -> dict[str, Any]:
     """Evaluates every split of a predictions table.
 
@@ -36,7 +37,7 @@ def evaluate(
     Args:
         predictions: Rows of split, label, logits and distance.
         classes: Class names, in the order of the logits.
-        familiar: Share of the validation photos that count as of a known kind.
+        as_before: Whether to choose the limits as older versions did, to check what they stored.
 
     Returns:
         The content of `evaluation.json`: temperature, threshold, distance_limit and the share of
@@ -46,7 +47,9 @@ def evaluate(
     """
     raw, labels = logits_and_labels(predictions, classes, "validation")
     temperature = fit_temperature(raw, labels)
-    threshold = choose_threshold(probabilities(raw, temperature), labels)
+    choose = choose_threshold if as_before else safe_threshold
+    threshold = choose(probabilities(raw, temperature), labels)
+    familiar = FAMILIAR_BEFORE if as_before else FAMILIAR
     distances = predictions.distance[predictions.split == "validation"]
     limit = float(np.quantile(distances, familiar))
 
@@ -70,7 +73,7 @@ def evaluate(
         "temperature": temperature,
         "threshold": threshold,
         "distance_limit": limit,
-        "familiar_share": familiar,
+        **({} if as_before else {"familiar_share": familiar}),
         "splits": reports(predictions),
     }
     if "original_label" in predictions:

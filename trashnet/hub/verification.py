@@ -34,7 +34,7 @@ from pydantic import (
 from trashnet.config import TrainConfig
 from trashnet.data.image_io import QUALITIES
 from trashnet.errors import HubError, TrashnetError
-from trashnet.evaluation.report import FAMILIAR_BEFORE, evaluate, report_out_of_fold
+from trashnet.evaluation.report import evaluate, report_out_of_fold
 from trashnet.files import mistake, read_json, write_json
 from trashnet.inference.litert import LiteModel
 from trashnet.runs.contents import Content, RunConfig
@@ -407,11 +407,8 @@ def _check_figures(folder: Path, classes: list[str], tables: dict[str, pd.DataFr
     """The figures it states must be those of its predictions."""
     theirs = read_json(folder / "evaluation.json")
     _need(isinstance(theirs, dict), "evaluation.json cannot be read")
-    share = theirs.get("familiar_share", FAMILIAR_BEFORE)
-    _need(_is_number(share) and 0.5 <= share <= 1, "its familiar_share is no share")
-    ours = evaluate(tables["predictions"], tuple(classes), share)
-    if "familiar_share" not in theirs:
-        del ours["familiar_share"]
+    as_before = "familiar_share" not in theirs
+    ours = evaluate(tables["predictions"], tuple(classes), as_before)
     if "out_of_fold" in tables:
         ours["out_of_fold"] = report_out_of_fold(tables["out_of_fold"], tuple(classes))
     if "macro_f1_classes" not in json.dumps(theirs):

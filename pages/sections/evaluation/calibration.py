@@ -8,7 +8,7 @@ from pages.shared.markdown import bold, plain
 from pages.shared.runs import OUT_OF_FOLD, RunView
 from pages.shared.widgets import chart, photo_cards, split_name
 from trashnet.charts import accuracy_coverage, reliability
-from trashnet.evaluation.metrics import TARGET_ACCURACY, accuracy_and_coverage
+from trashnet.evaluation.metrics import MOST_WRONG, TARGET_ACCURACY, accuracy_and_coverage
 from trashnet.evaluation.report import FAMILIAR_BEFORE
 
 
@@ -80,6 +80,12 @@ def _render_threshold(view: RunView) -> None:
     wrong = int((withheld.label != withheld.predicted).sum())
     strange = said[~said.familiar]
     share = view.evaluation.get("familiar_share", FAMILIAR_BEFORE)
+    right_rate = (
+        f"at most {MOST_WRONG:.0%} of what reaches it is wrong, with 95% confidence where it has "
+        "photos enough"
+        if "familiar_share" in view.evaluation
+        else f"{TARGET_ACCURACY:.0%} of what reaches it is right"
+    )
     strange_wrong = int((strange.label != strange.predicted).sum())
     st.caption(
         f"{split_name(view.split)}, n = {len(said):,}. Withheld: {len(withheld):,} photos, "
@@ -89,8 +95,8 @@ def _render_threshold(view: RunView) -> None:
         "A sure answer takes two things: a confidence from the threshold on, and a photo that is "
         f"not unlike anything in training. {len(strange):,} photos are unlike it, "
         f"{strange_wrong:,} of them answered wrongly; the slider does not bring them back. "
-        f"Validation chose both limits: the threshold so that {TARGET_ACCURACY:.0%} of what "
-        f"reaches it is right, the other so that {share:.0%} of its photos pass."
+        f"Validation chose both limits: the threshold so that {right_rate}, the other so that "
+        f"{share:.0%} of its photos pass."
     )
     if withheld.empty:
         return
