@@ -44,7 +44,7 @@ def test_the_card_states_the_figures_for_people_and_for_the_hub(hub: Hub) -> Non
     counts = evaluation["out_of_fold"]["confusion_matrix"][0]
     assert f"| **cardboard** | {' | '.join(map(str, counts))} |" in body
     assert "MIT licence" in body and "Apache-2.0" in body
-    assert "python -m trashnet train --model efficientnet_lite0 --folds 5" in body
+    assert "python -m trashnet train --model efficientnet_lite2 --folds 5" in body
 
 
 def test_the_cards_snippet_gives_the_apps_answer(

@@ -115,7 +115,7 @@ def test_robustness_is_shown_where_it_was_measured(
     text = words(page)
     page.selectbox(key="evaluation_run").set_value(trained.id)
     assert f"python -m trashnet robustness {trained.id}" in words(run(page))
-    assert "on average over the transformations" in text and "validation, n = 253" in text
+    assert "on average over the transformations" in text and "validation, n = 243" in text
 
 
 def test_robustness_is_measured_in_the_background(env: Environment, trained: Run) -> None:

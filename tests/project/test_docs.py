@@ -77,6 +77,7 @@ def test_a_printed_command_runs(
         "photo.jpg": str(sample_photos.root / "glass" / "glass1.jpg"),
         "glass/glass115.jpg": "glass/glass1.jpg",  # these are fewer
         "FILE": "out.csv",
+        "FOLDER": str(sample_photos.root),
     }
     words = [stand_ins.get(word, word) for word in shlex.split(line)[3:]]
     words += LONG.get(words[0], [])
