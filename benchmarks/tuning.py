@@ -60,7 +60,7 @@ def keras_model(shape: tuple[int, int, int]) -> Any:
     import keras
     from keras import layers
 
-    from trashnet.training.efficientnet_lite import EFFICIENTNET_LITE0_STAGES
+    from trashnet.training.efficientnet_lite import stages
 
     def normalized(x: Any, convolution: Any, active: bool = True) -> Any:
         x = layers.BatchNormalization(epsilon=1e-3)(convolution(x))
@@ -72,7 +72,7 @@ def keras_model(shape: tuple[int, int, int]) -> Any:
     inputs = keras.Input(shape)
     x = layers.Rescaling(1 / 128, offset=-127 / 128)(inputs)
     x = normalized(x, convolution(32, 3, 2))
-    for kernel, first_strides, expansion, filters, blocks in EFFICIENTNET_LITE0_STAGES:
+    for kernel, first_strides, expansion, filters, blocks in stages("efficientnet_lite0"):
         for block in range(blocks):
             strides, before = first_strides if block == 0 else 1, x
             if expansion > 1:
@@ -90,7 +90,7 @@ def torch_step(photos: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
     import torch
     from torch import nn
 
-    from trashnet.training.efficientnet_lite import EFFICIENTNET_LITE0_STAGES
+    from trashnet.training.efficientnet_lite import stages
 
     def convolution(
         inputs: int, filters: int, kernel: int = 1, strides: int = 1, groups: int = 1
@@ -106,7 +106,7 @@ def torch_step(photos: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
             return x + super().forward(x)
 
     parts, channels = convolution(3, 32, 3, 2), 32
-    for kernel, first_strides, expansion, filters, blocks in EFFICIENTNET_LITE0_STAGES:
+    for kernel, first_strides, expansion, filters, blocks in stages("efficientnet_lite0"):
         for block in range(blocks):
             strides, wide = first_strides if block == 0 else 1, channels * expansion
             body = convolution(channels, wide) if expansion > 1 else []

@@ -121,6 +121,12 @@ def real_photos(shared: Path) -> Photos:
 
 
 @pytest.fixture(scope="session")
+def shipped_photos(shared: Path) -> Photos:
+    """TrashNet as the package has it, on which the released model was trained and measured."""
+    return small_trashnet(Environment(shared / "shipped-home"))
+
+
+@pytest.fixture(scope="session")
 def real_env(real_photos: Photos, shared: Path) -> Environment:
     """A home in which the real photos were read, once for all; tests must not review them."""
     env = Environment(shared / "real-home", hub_offline=True)

@@ -207,9 +207,9 @@ def test_a_first_visit_has_photos_an_answer_and_real_mistakes(
         if size != PHONE:  # no need to scroll
             bottom = pictures.last.bounding_box()
             assert bottom is not None and bottom["y"] + bottom["height"] < size["height"]
-        visit.main.get_by_role("button", name="Classify this photo of metal").click()
+        visit.main.get_by_role("button", name="Classify this photo of paper").click()
         answer = visit.main.get_by_role("heading", level=3).filter(has_text="%")
-        expect(answer).to_contain_text("Metal")
+        expect(answer).to_contain_text("Paper")
         visit.settle()
         mistake = visit.main.get_by_role("button", name="Why is this photo of glass").first
         mistake.click()
