@@ -165,7 +165,7 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     "no model": (replace("model.tflite", b"TFL3 nonsense"), "no"),
     "the model of other classes": (
         lambda folder: shutil.copy(RELEASED / "model.tflite", folder),
-        "224 pixels, not 32",
+        "260 pixels, not 32",
     ),
     "a pickle": (replace("projection.npz", pickle.dumps({"a": 1})), "cannot be read"),
     "more arrays": (many_arrays, "projection.npz holds other arrays"),
