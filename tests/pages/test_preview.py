@@ -106,7 +106,7 @@ def test_the_strengths_go_to_the_training_form(samples: Photos, warm: None) -> N
     page.run()
     page.switch_page("pages/2_Training.py")
     run(page)
-    recipe = TrainConfig.recipe("efficientnet_lite0")
+    recipe = TrainConfig.recipe("efficientnet_lite2")
     assert page.selectbox(key="training_model").value == "cnn_baseline"
     assert page.slider(key="training_rotation").value == 40.0
     assert page.slider(key="training_mixup").value == 0.5
