@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 from PIL import Image, ImageOps
 
 from benchmarks.growth import FLAT
@@ -66,18 +67,20 @@ def _audit(environ: dict[str, str]) -> dict[str, float]:
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stdout=said)
         while process.poll() is None:
-            peak = max(peak, _anonymous(process.pid))
+            peak = max(peak, _own_bytes(process.pid))
             time.sleep(0.1)
         seconds = time.perf_counter() - began
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
         said.seek(0)
         photos = json.load(said)["photos"]
     return {"seconds": seconds, "bytes": peak, "photos": photos}
 
 
-def _anonymous(process: int) -> int:
-    """Bytes that a process has to itself; files that it maps can leave memory at any time."""
+def _own_bytes(process: int) -> int:
+    """Bytes in memory that are no file's: those of files it maps can leave memory at any time."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:  # it has ended
+        memory = psutil.Process(process).memory_info()
+    except psutil.NoSuchProcess:  # it has ended
         return 0
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+    return memory.rss - getattr(memory, "shared", 0)  # not every system counts them
