@@ -77,30 +77,30 @@ def _index(run: Run, photos: Photos, env: Environment, on_progress: Progress) ->
     stored, config = run.path / "index.parquet", run.train_config
     if (known := run.index()) is not None:
         return known
-    if (first := run.first_fold) is not run and (dealt := first.index()) is not None:
+    # A further fold is of the first one's division, whatever has been found out since.
+    first = run.first_fold.index()
+    if first is not None:
         index = another_fold(
-            dealt,
+            first,
             config.split,
             config.seed,
             config.fold,
             config.exclude_conflicts,
             run.decisions,
         )
-        check_left(index, photos.classes)
-        write_atomically(stored, lambda path: index.to_parquet(path, index=False))
-        return index
-    scanned = scan(photos, env.cache, on_progress)
-    if config.split == "object" and known_groups(photos, scanned, env.cache) is None:
-        embed_and_audit(photos, scanned, env.cache, on_progress)
-    index = load_index(
-        photos,
-        env,
-        config.split,
-        config.seed,
-        config.exclude_conflicts,
-        run.decisions,
-        test_fold=config.fold,
-    )
+    else:
+        scanned = scan(photos, env.cache, on_progress)
+        if config.split == "object" and known_groups(photos, scanned, env.cache) is None:
+            embed_and_audit(photos, scanned, env.cache, on_progress)
+        index = load_index(
+            photos,
+            env,
+            config.split,
+            config.seed,
+            config.exclude_conflicts,
+            run.decisions,
+            test_fold=config.fold,
+        )
     check_left(index, photos.classes)  # objects, where they were not known, divide otherwise
     write_atomically(stored, lambda path: index.to_parquet(path, index=False))
     return index
