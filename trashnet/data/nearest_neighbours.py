@@ -39,11 +39,9 @@ class Projection:
         """Projects `(…, d)` embeddings to `(…, k)`."""
         return ((embeddings - self.mean) @ self.components.T).astype(np.float32)
 
-    def kept(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns which share of the length of `(…, d)` embeddings the components keep, `(…,)`."""
-        whole = np.linalg.norm(embeddings - self.mean, axis=-1)
-        within = np.linalg.norm(self(embeddings), axis=-1)
-        return (within / np.maximum(whole, 1e-12)).astype(np.float32)
+    def lengths(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns how far `(…, d)` embeddings lie from the mean, `(…,)`, in all dimensions."""
+        return np.linalg.norm(embeddings - self.mean, axis=-1)
 
 
 def nearest(
@@ -89,7 +87,7 @@ def distance_to_training(
     embeddings: NDArray[np.float32],
     training: NDArray[np.float32],
     own: NDArray[np.int64] | None = None,
-    kept: NDArray[np.float32] | float = 1.0,
+    lengths: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Returns how unlike the training photos each photo is, `(n,)`, 0 to 2.
 
@@ -101,7 +99,10 @@ def distance_to_training(
         embeddings: `(n, k)`, projected.
         training: `(m, k)`, projected.
         own: `(n,)` row of `training` that is the photo itself, or -1; it is no neighbour.
-        kept: `(n,)` share of the embeddings' length that the projection keeps (`Projection.kept`);
-            1 compares angles within the space alone.
+        lengths: `(n,)`, of the whole embeddings (`Projection.lengths`); without them, angles are
+            within the space of the components alone.
     """
-    return 1 - (1 - nearest(embeddings, training, NEAREST, own)[1][:, -1]) * np.float32(kept)
+    cosine = 1 - nearest(embeddings, training, NEAREST, own)[1][:, -1]
+    if lengths is not None:
+        cosine *= np.linalg.norm(embeddings, axis=1) / np.maximum(lengths, 1e-12)
+    return 1 - cosine

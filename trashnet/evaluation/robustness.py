@@ -23,7 +23,7 @@ from trashnet.evaluation.corruptions import SCHEMA, SEED, TRANSFORMS, change_pho
 from trashnet.evaluation.report import logits_and_labels, report
 from trashnet.files import digest, read_json, write_json
 from trashnet.inference.calibration import is_sure, probabilities
-from trashnet.inference.classifier import Classifier
+from trashnet.inference.classifier import Classifier, calibration_of
 from trashnet.progress import Progress, parallel, silent
 from trashnet.runs.robustness_file import keep, slot, stored
 from trashnet.runs.run import Run
@@ -172,21 +172,17 @@ class _Subject:
 
     @classmethod
     def of(cls, run: Run, split: str) -> "_Subject":
-        table, evaluation = run.predictions(), run.evaluation()
+        table, calibration = run.predictions(), calibration_of(run)
         logits, labels = logits_and_labels(table, run.classes, split)
         table = table[table.split == split]
-        files, temperature = table.file.tolist(), float(evaluation["temperature"])
-        limits = float(evaluation["threshold"]), evaluation.get("distance_limit")
-        if limits[1] is None:
-            raise RunError(f"The evaluation of {run.id} has no distance_limit. Train it again.")
+        files, (temperature, threshold, limit) = table.file.tolist(), calibration
         p = probabilities(logits, temperature)
-        sure = is_sure(p, limits[0], table.distance.to_numpy(), limits[1])
+        sure = is_sure(p, threshold, table.distance.to_numpy(), limit)
         try:
             model = hashlib.sha256((run.path / "model.tflite").read_bytes()).hexdigest()
         except OSError as error:
             raise RunError(f"The run {run.id} has no model yet; let it finish first.") from error
         strengths = {name: way.strengths for name, way in TRANSFORMS.items()}
-        calibration = [temperature, *limits]
         depends_on = [SCHEMA, SEED, split, model, calibration, strengths, files, labels.tolist()]
         fingerprint = digest(json.dumps(depends_on))
         return cls(files, logits, labels, sure, run.classes, temperature, fingerprint)

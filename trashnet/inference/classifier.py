@@ -68,6 +68,20 @@ class Similar:
     distance: float
 
 
+def calibration_of(run: Run) -> tuple[float, float, float]:
+    """Returns a run's temperature, its threshold of confidence and its limit of distance.
+
+    Raises:
+        RunError: It was not evaluated, or by an early version, which had no limit.
+    """
+    evaluation = run.evaluation()
+    if evaluation.get("distance_limit") is None:
+        raise RunError(f"The evaluation of {run.id} has no distance_limit. Train it again.")
+    names = ("temperature", "threshold", "distance_limit")
+    temperature, threshold, limit = (float(evaluation[name]) for name in names)
+    return temperature, threshold, limit
+
+
 class Classifier:
     """A finished run's model, loaded once; may be shared between threads.
 
@@ -89,12 +103,8 @@ class Classifier:
     def __init__(self, run: Run, flips: bool = False, threads: int | None = None) -> None:
         evaluation = run.evaluation()  # uncalibrated answers are none
         self.classes = run.classes
-        self.temperature = float(evaluation["temperature"])
-        self.threshold = float(evaluation["threshold"])
         self._projection = run.projection()  # an older version's run has no limit, either
-        if evaluation.get("distance_limit") is None:
-            raise RunError(f"The evaluation of {run.id} has no distance_limit. Train it again.")
-        self.distance_limit = float(evaluation["distance_limit"])
+        self.temperature, self.threshold, self.distance_limit = calibration_of(run)
         # An older version compared angles within the space of the projection alone.
         self._is_whole = evaluation.get("familiar_share") is not None
         predictions = run.predictions(["file", "split", "label", "embedding"])
@@ -124,8 +134,10 @@ class Classifier:
             logits = (logits + self.model(pixels[:, ::-1])[0]) / np.float32(2)
         p = probabilities(logits, self.temperature)
         best = int(p.argmax())
-        kept = self._projection.kept(features) if self._is_whole else 1.0
-        distance = float(distance_to_training(embedding[None], self._training, kept=kept)[0])
+        lengths = self._projection.lengths(features[None]) if self._is_whole else None
+        (distance,) = distance_to_training(
+            embedding[None], self._training, lengths=lengths
+        ).tolist()
         return Prediction(
             label=self.classes[best],
             confidence=float(p[best]),

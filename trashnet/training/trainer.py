@@ -326,14 +326,14 @@ def predict_all(fold: Fold, on_progress: Progress) -> pd.DataFrame:
         fold.run.path / "projection.npz",
         _arrays(mean=projection.mean, components=projection.components),
     )
-    kept, vectors = projection.kept(vectors), projection(vectors)
+    lengths, vectors = projection.lengths(vectors), projection(vectors)
     own = np.full(len(vectors), -1)
     own[train] = np.arange(len(train))
     table = fold.index[["file", "split", "label", "unreviewed_split", "original_label"]].copy()
     return table.assign(
         logits=logits,
         embedding=list(vectors),
-        distance=distance_to_training(vectors, vectors[train], own, kept),
+        distance=distance_to_training(vectors, vectors[train], own, lengths),
         maps=maps,
     )
 
