@@ -85,6 +85,12 @@ def accuracy_text(report: dict[str, Any], split: str) -> str:
     return f"{low:.1%} to {high:.1%}, {split_name(split)}, n = {report['n']:,}"
 
 
+def share_text(value: float, interval: Sequence[float]) -> str:
+    """Writes a share with its 95 % interval."""
+    low, high = interval
+    return f"{value:.1%} ({low:.1%}–{high:.1%})"
+
+
 def data_table(table: pd.DataFrame, **look: Any) -> Any:
     """Draws a table, whose CSV button gives no formulas; returns what is selected in it.
 

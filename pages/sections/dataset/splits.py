@@ -9,7 +9,7 @@ from pages.shared.caching import cached
 from pages.shared.markdown import plain
 from pages.shared.photos import source_of
 from pages.shared.progress import sentence
-from pages.shared.widgets import chart, choose_one, data_table, photo_grid
+from pages.shared.widgets import chart, choose_one, data_table, photo_grid, share_text
 from trashnet.charts import leak_bars
 from trashnet.data.audit_findings import SAME_OBJECT, SAME_PRINT, SAME_PRINT_ACROSS, SIMILAR
 from trashnet.data.dataset import Photos, trashnet_facts
@@ -142,8 +142,7 @@ def _render_cost() -> None:
 
 
 def _accuracy(right: int, n: int) -> str:
-    low, high = wilson_interval(right, n)
-    return f"{right / n:.1%} ({low:.1%}–{high:.1%})"
+    return share_text(right / n, wilson_interval(right, n))
 
 
 def _render_pairs(

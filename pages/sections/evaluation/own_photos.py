@@ -11,7 +11,7 @@ from pages.shared.answering import batch_turn
 from pages.shared.caching import fingerprint
 from pages.shared.markdown import plain
 from pages.shared.progress import progress_bar, sentence
-from pages.shared.widgets import accuracy_text, chart, data_table
+from pages.shared.widgets import accuracy_text, chart, data_table, share_text
 from trashnet.charts import confusion
 from trashnet.data.archive import Room, read_pictures
 from trashnet.evaluation.external_test import OwnTest, evaluate_own
@@ -43,7 +43,7 @@ def render(run: Run) -> None:
 
 def _render_result(run: Run, found: OwnTest) -> None:
     figures = found.figures
-    right = figures["answered_accuracy"]
+    accuracy = figures["answered_accuracy"]
     with st.container(horizontal=True):
         for label, value, detail in (
             ("Accuracy on your photos", figures["accuracy"], accuracy_text(figures, "yours")),
@@ -51,7 +51,7 @@ def _render_result(run: Run, found: OwnTest) -> None:
             (
                 "Sure",
                 figures["coverage"],
-                "of none" if right is None else f"{right:.1%} of these answers are right",
+                "of none" if accuracy is None else f"{accuracy:.1%} of these are right",
             ),
         ):
             st.metric(label, f"{value:.1%}", detail, delta_color="off", delta_arrow="off")
@@ -81,7 +81,7 @@ def _render_result(run: Run, found: OwnTest) -> None:
         pd.DataFrame(
             {
                 "class": list(classes),
-                "recall": [_share(c["recall"], c["recall_interval"]) for c in classes.values()],
+                "recall": [share_text(c["recall"], c["recall_interval"]) for c in classes.values()],
                 "photos": [c["support"] for c in classes.values()],
             }
         ),
@@ -101,13 +101,8 @@ def _render_unknown(unknown: dict[str, dict[str, Any]]) -> None:
     table = pd.DataFrame(
         {
             "folder": list(unknown),
-            "sure": [_share(u["share"], u["interval"]) for u in unknown.values()],
+            "sure": [share_text(u["share"], u["interval"]) for u in unknown.values()],
             "photos": [u["n"] for u in unknown.values()],
         }
     )
     data_table(table, hide_index=True)
-
-
-def _share(value: float, interval: list[float]) -> str:
-    low, high = interval
-    return f"{value:.1%} ({low:.1%}–{high:.1%})"

@@ -8,7 +8,7 @@ import streamlit as st
 from pages.shared.job_progress import follow, say_why, start
 from pages.shared.owner import locked
 from pages.shared.progress import sentence
-from pages.shared.widgets import chart, choose_one, data_table
+from pages.shared.widgets import chart, choose_one, data_table, share_text
 from trashnet.charts import robustness_bars
 from trashnet.environment import environment
 from trashnet.runs.jobs import Job
@@ -63,10 +63,10 @@ def _render_found(found: dict[str, Any]) -> None:
     title = f"Hardest: {name} {worst['strength']:g}, {100 * worst['change']:+.0f} points"
     figure = robustness_bars(rows, plain, title)
     chart(figure, "robustness_bars", "Change of accuracy by transformation and strength")
-    low, high = found["plain"]["accuracy_interval"]
+    right = share_text(plain, found["plain"]["accuracy_interval"])
     st.caption(
-        f"{found['split']}, n = {found['n']:,}: {plain:.1%} ({low:.1%}–{high:.1%}) right as they "
-        f"are, {found['mean_transformed']:.1%} on average over the transformations. Only where a "
+        f"{found['split']}, n = {found['n']:,}: {right} right as they are, "
+        f"{found['mean_transformed']:.1%} on average over the transformations. Only where a "
         "photo's object cannot be told from its background it is left out."
     )
     with st.expander("As a table"):
