@@ -39,6 +39,7 @@ def test_a_run_is_exported_with_what_feeds_it(kind: str, run: Run, tmp_path: Pat
     feed = json.loads((tmp_path / "mine" / "preprocessing.json").read_text())
     assert feed["image_size"] == run.train_config.image_size
     assert feed["temperature"] == run.evaluation()["temperature"]
+    assert ("probabilities" in feed) == (kind == "mediapipe") != ("logits" in feed)
 
 
 def test_an_onnx_model_answers_as_is_written_beside_it(

@@ -250,7 +250,7 @@ def _show_answers(result: Iterable[dict[str, Any]] | dict[str, Any]) -> None:
 def _add_export(commands: Subparsers) -> None:
     help = "take a run's model elsewhere"
     parser = add_command(commands, "export", _export, _show_export, help, "run")
-    parser.add_argument("--format", default="litert", help="litert, keras or onnx")
+    parser.add_argument("--format", default="litert", help="litert, mediapipe, keras or onnx")
     parser.add_argument("--output", metavar="FOLDER", help="new folder (default: RUN-FORMAT)")
 
 

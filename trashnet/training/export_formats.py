@@ -18,9 +18,16 @@ from trashnet.errors import ConfigError, PhotoError, RunError
 from trashnet.files import temporary_folder
 from trashnet.inference.calibration import probabilities
 from trashnet.inference.litert import EXPORT_TOLERANCE, LiteModel
+from trashnet.progress import cores
 from trashnet.runs.run import Run
+from trashnet.training.mediapipe_export import to_mediapipe
 
-FORMATS = {"litert": "model.tflite", "keras": "model.keras", "onnx": "model.onnx"}
+FORMATS = {
+    "litert": "model.tflite",
+    "keras": "model.keras",
+    "onnx": "model.onnx",
+    "mediapipe": "model.tflite",
+}
 """What a model can be taken along as, and its file."""
 
 _CHECKED = 64
@@ -106,6 +113,27 @@ def _export_keras(run: Run, path: Path) -> Answering:
     return lambda photo: model.predict_on_batch(photo[None].astype(np.float32))[0]
 
 
+def _export_mediapipe(run: Run, path: Path) -> Answering:
+    """Rewrites the LiteRT model with one output and metadata."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    source = run.path / "model.tflite"
+    LiteModel(source)  # says what is wrong where it is missing or damaged
+    temperature = float(run.evaluation()["temperature"])
+    path.write_bytes(to_mediapipe(source.read_bytes(), run.classes, temperature))
+    interpreter = Interpreter(str(path), num_threads=cores())
+    interpreter.allocate_tensors()
+    (photos,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def answer(photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+        interpreter.set_tensor(photos["index"], photo[None].astype(np.float32))
+        interpreter.invoke()
+        p = interpreter.get_tensor(output["index"])[0]
+        return np.float32(temperature) * np.log(np.maximum(p, np.finfo(np.float32).tiny))
+
+    return answer
+
+
 def _copy(run: Run, path: Path) -> None:
     if not (run.path / path.name).exists():
         repo = run.config.get("published", {}).get("repo")
@@ -153,6 +181,7 @@ _EXPORTERS: dict[str, Callable[[Run, Path], Answering]] = {
     "litert": _export_litert,
     "keras": _export_keras,
     "onnx": _export_onnx,
+    "mediapipe": _export_mediapipe,
 }
 
 
@@ -177,7 +206,8 @@ def _known_answers(run: Run, kind: str) -> tuple[list[NDArray[np.uint8]], NDArra
 
 def _describe(run: Run, kind: str, evaluation: dict[str, Any], folder: Path) -> None:
     """Writes `labels.txt`, `preprocessing.json` and a README beside the model."""
-    size = run.train_config.image_size
+    size, n = run.train_config.image_size, len(run.classes)
+    is_calibrated = kind == "mediapipe"
     (folder / "labels.txt").write_text("\n".join(run.classes) + "\n")
     preprocessing = {
         "image_size": size,
@@ -186,21 +216,29 @@ def _describe(run: Run, kind: str, evaluation: dict[str, Any], folder: Path) -> 
         "dtype": "float32",
         "range": [0, 255],
         "layout": "NHWC",
-        "logits": f"the output of shape (1, {len(run.classes)})",
+        "probabilities" if is_calibrated else "logits": f"the output of shape (1, {n})",
         "temperature": evaluation["temperature"],
         "threshold": evaluation["threshold"],
     }
     (folder / "preprocessing.json").write_text(json.dumps(preprocessing, indent=2) + "\n")
+    outputs = (
+        f"Its output, of shape (1, {n}), is the calibrated probabilities of the classes in "
+        "`labels.txt`. The file carries these names and how photos go in as TFLite metadata: "
+        "MediaPipe's image classifier task (Android, iOS, the web, Python) takes it as it is."
+        if is_calibrated
+        else f"Of its outputs, the one of shape (1, {n}) is the logits; the other, where "
+        "there is one, is the last feature map.\n\n"
+        f"Logits ÷ {evaluation['temperature']:.4f}, then softmax, are calibrated probabilities of "
+        "the classes in `labels.txt`."
+    )
     (folder / "README.md").write_text(
         f"# {run.id} as {kind}\n\n"
         f"`{FORMATS[kind]}` takes photos of {size} × {size} pixels, RGB, float32, values 0 to 255 "
         f"(it scales them itself), as an array of shape (1, {size}, {size}, 3).\n\n"
         "Turn a photo upright by its EXIF orientation, lay transparency on white, and squash it to "
         "the square with a bilinear resize that averages when it shrinks (Pillow's does).\n\n"
-        f"Of its outputs, the one of shape (1, {len(run.classes)}) is the logits; the other, where "
-        "there is one, is the last feature map.\n\n"
-        f"Logits ÷ {evaluation['temperature']:.4f}, then softmax, are calibrated probabilities of "
-        f"the classes in `labels.txt`. Below {evaluation['threshold']:.3f} the app says "
+        f"{outputs}\n\n"
+        f"Below {evaluation['threshold']:.3f} the app says "
         '"not sure"; it says so, too, of photos unlike all it was trained on, which takes the run '
         "itself.\n"
     )
