@@ -1,10 +1,12 @@
-"""Real photos for tests: a fixed few of TrashNet, as the package ships them."""
+"""Photos for tests: a fixed few of TrashNet, as the package ships them, and one of no waste."""
 
 import functools
 import io
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image
 
 from trashnet.data.editions import FOLDER, contents
@@ -35,3 +37,10 @@ def write_few(root: Path) -> None:
         for number in range(1, count + 1):
             file = f"{label}/{label}{number}.jpg"
             (root / file).write_bytes(shipped_photos()[file])
+
+
+def squares(side: int, seed: int = 0) -> NDArray[np.uint8]:
+    """A picture of no waste: 8 × 8 squares, each of one colour."""
+    colours = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    each = side // 8 + 1
+    return np.kron(colours, np.ones((each, each, 1), np.uint8))[:side, :side]

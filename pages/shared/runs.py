@@ -174,9 +174,9 @@ def logits_of(run: Run, split: str) -> tuple[pd.DataFrame, Any]:
 
 @cached(max_entries=16)
 def predictions_of(run: Run, split: str) -> pd.DataFrame:
-    """Returns file, label, predicted, confidence and split of its photos, the surest first.
+    """Returns file, label, predicted, confidence and split of its photos, most confident first.
 
-    And what makes them sure: the `threshold` that the confidence has to reach, and `familiar`.
+    And what makes a prediction sure: the `threshold` of its confidence, and `familiar`.
     """
     table, temperature = logits_of(run, split)
     limits = table if split == OUT_OF_FOLD else run.evaluation()  # each fold has its own

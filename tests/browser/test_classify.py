@@ -27,6 +27,7 @@ from tests.browser.browsing import (
     upload,
     visiting,
 )
+from tests.pictures import squares
 from trashnet.data.dataset import Photos
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED
@@ -74,9 +75,7 @@ def test_a_photo_its_reasons_and_a_batch(
         assert source_of(plain) != over
 
         visit.open("Classify")
-        small = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-        squares = np.kron(small, np.ones((40, 40, 1), np.uint8))
-        Image.fromarray(squares).save(tmp_path / "squares.png")
+        Image.fromarray(squares(320)).save(tmp_path / "squares.png")
         assert upload(visit, tmp_path / "squares.png").startswith("Not sure")
         expect(visit.main.get_by_text("unlike anything in training")).to_be_visible()
 

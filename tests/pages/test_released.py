@@ -16,7 +16,7 @@ from tests.pages.visiting import (
     run,
     words,
 )
-from tests.pictures import shipped_photos
+from tests.pictures import shipped_photos, squares
 from trashnet.environment import Environment
 from trashnet.runs.run import Run
 from trashnet.runs.store import RELEASED
@@ -61,10 +61,8 @@ def picture(pixels: np.ndarray) -> bytes:
 
 
 def test_a_picture_unlike_any_photo_gets_no_sure_answer(env: Environment) -> None:
-    small = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    squares = np.kron(small, np.ones((28, 28, 1), np.uint8))
     page = open_page("Classify")
-    page.file_uploader[0].upload("squares.png", picture(squares), "image/png")
+    page.file_uploader[0].upload("squares.png", picture(squares(224)), "image/png")
     text = words(run(page))
     assert "Not sure" in text
     assert "unlike anything in training" in text

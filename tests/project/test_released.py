@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import run_command
+from tests.pictures import squares
 from tools.release import released_card
 from trashnet.data.dataset import Photos, trashnet_facts
 from trashnet.evaluation.report import evaluate, report_out_of_fold
@@ -151,11 +152,7 @@ def test_it_answers_real_photos_as_it_did(
 @pytest.mark.parametrize("seed", range(3))
 def test_a_picture_that_is_no_waste_is_not_answered_surely(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     side = RUN.train_config.image_size
-    squares = np.kron(small, np.ones((side // 8 + 1, side // 8 + 1, 1), np.uint8))
-    for pixels in (
-        rng.integers(0, 256, (side, side, 3), dtype=np.uint8),
-        squares[:side, :side],
-    ):
+    noise = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+    for pixels in (noise, squares(side, seed)):
         assert not Classifier(RUN).classify_pixels(pixels).sure

@@ -268,14 +268,14 @@ def test_a_pretrained_network_ends_in_a_linear_head(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*efficientnet_lite.SCALES, "frozen_features"])
 def test_the_backbone_starts_from_the_shipped_weights(name: str) -> None:
-    shipped = efficientnet_lite.backbone(
-        name if name in efficientnet_lite.SCALES else "efficientnet_lite0", 48
-    )
+    default = SETTINGS["backbone"].default
+    shipped = efficientnet_lite.backbone(default if name == "frozen_features" else name, 48)
     features = with_feature_map(network(name))(PHOTOS, training=False)[1]
     np.testing.assert_array_equal(features, answers(shipped, PHOTOS))
 
 
 def test_frozen_features_may_be_those_of_another_backbone() -> None:
+    assert SETTINGS["backbone"].choices == tuple(efficientnet_lite.SCALES)
     model = build_model("frozen_features", 48, 6, backbone="efficientnet_lite2")
     shipped = efficientnet_lite.backbone("efficientnet_lite2", 48)
     features = with_feature_map(model)(PHOTOS, training=False)[1]

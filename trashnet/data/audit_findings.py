@@ -68,9 +68,8 @@ def stored_table(
 
 def _content(scanned: pd.DataFrame) -> str:
     # Labels as well: how strange a photo is depends on the class it is filed under.
-    return f"{_VERSION}" + "".join(
-        scanned.file + scanned.sha256.fillna("")
-    )  # none: it cannot be opened
+    known = scanned.sha256.fillna("")  # none: it cannot be opened
+    return f"{_VERSION}{''.join(scanned.file + known)}"
 
 
 def known_pairs(photos: Photos, scanned: pd.DataFrame, cache_folder: Path) -> pd.DataFrame | None:

@@ -28,7 +28,7 @@ class OwnTest:
             classes that have photos and, per class, the recall's Wilson 95 % interval.
         unknown: What became of photos in folders that are no class, by folder: n, how many got a
             sure answer, that share and its Wilson 95 % interval.
-        table: One row an answered photo of a class: file, label, predicted, confidence; the surest
+        table: One row a photo of a class: file, label, predicted, confidence; the most confident
             first.
         left_out: Photos that were not asked about, and why, by name.
     """

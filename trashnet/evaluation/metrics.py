@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from trashnet.inference.calibration import Floats
 
 MOST_WRONG = 0.03
-"""Share of the answers from the "not sure" threshold on; validation shows it at 95 % confidence."""
+"""The largest share of wrong predictions that the "not sure" threshold lets pass, by the upper 95 %
+bound on validation."""
 
 TARGET_ACCURACY = 0.98
-"""Their accuracy on validation where it has too few photos to show that."""
+"""The accuracy on validation for which it is chosen where there are too few photos for a bound."""
 
 ECE_BINS = 15
 
@@ -134,13 +135,15 @@ def choose_threshold(
 
 
 def safe_threshold(p: Floats, labels: NDArray[np.int64], most_wrong: float = MOST_WRONG) -> float:
-    """Returns the lowest confidence from which, with 95 % confidence, few answers are wrong.
+    """Returns the lowest confidence from which the upper 95 % bound of wrong predictions is low.
 
-    A threshold that is right often enough on 250 photos may be so by chance, the more so as it is
-    the lowest of many. Fewer than about 100 photos can show nothing; then it is `choose_threshold`.
+    A threshold that is right often enough on 250 photos may be so by chance. The bound, that of
+    Clopper and Pearson (1934), is for one threshold and does not allow for the choice among many,
+    so more may be wrong on other photos. Fewer than about 100 photos can show nothing; then it is
+    `choose_threshold`.
 
-    Source: Geifman & El-Yaniv, "Selective classification for deep neural networks" (2017), with
-    the bound of Clopper and Pearson (1934) at each threshold.
+    Source: Geifman & El-Yaniv, "Selective classification for deep neural networks" (2017), who do
+    allow for the choice.
     """
     from scipy.stats import beta
 

@@ -41,9 +41,8 @@ def evaluate(
 
     Returns:
         The content of `evaluation.json`: temperature, threshold, distance_limit and the share of
-        validation within it, and a report with
-        its calibration per split; where a review changed labels or splits, also `unreviewed`, the
-        reports as they would be without.
+        validation within it, and a report with its calibration per split; where a review changed
+        labels or splits, also `unreviewed`, the reports as they would be without.
     """
     raw, labels = logits_and_labels(predictions, classes, "validation")
     temperature = fit_temperature(raw, labels)
@@ -167,7 +166,7 @@ def logits_and_labels(
 def answers(
     table: pd.DataFrame, classes: tuple[str, ...], temperature: float | Floats = 1.0
 ) -> pd.DataFrame:
-    """Returns what is predicted of each photo: file, label, predicted, confidence; surest first.
+    """Returns what is predicted of each photo: file, label, predicted, confidence; highest first.
 
     Args:
         table: Rows of file, label and logits.

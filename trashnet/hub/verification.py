@@ -41,15 +41,6 @@ from trashnet.runs.contents import Content, RunConfig
 from trashnet.runs.metrics_file import EpochRow
 from trashnet.runs.run import SCHEMA, read_status
 
-_COPIED = (
-    "model.tflite",
-    "head.npz",
-    "projection.npz",
-    "evaluation.json",
-    "robustness.json",
-)
-"""The files that are taken over as they are, once they are checked."""
-
 _MOST_ROWS = 200_000
 
 _MOST_BYTES = 1_000_000_000
@@ -135,7 +126,8 @@ def admit(folder: Path, manifest: str, target: Path, source: dict[str, Any]) -> 
     write_json(target / "config.json", config)
     for name, table in tables.items():
         table.to_parquet(target / f"{name}.parquet", index=False)
-    for name in _COPIED:
+    copied = ("model.tflite", "head.npz", "projection.npz", "evaluation.json", "robustness.json")
+    for name in copied:
         if (folder / name).exists():
             (folder / name).rename(target / name)
     (target / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -81,10 +81,9 @@ def _render_threshold(view: RunView) -> None:
     strange = said[~said.familiar]
     share = view.evaluation.get("familiar_share", FAMILIAR_BEFORE)
     right_rate = (
-        f"at most {MOST_WRONG:.0%} of what reaches it is wrong, with 95% confidence where it has "
-        "photos enough"
+        f"the upper 95% bound of wrong predictions from there on is {MOST_WRONG:.0%}"
         if "familiar_share" in view.evaluation
-        else f"{TARGET_ACCURACY:.0%} of what reaches it is right"
+        else f"{TARGET_ACCURACY:.0%} of predictions from there on are right"
     )
     strange_wrong = int((strange.label != strange.predicted).sum())
     st.caption(
