@@ -88,7 +88,7 @@ def _render_result(run: Run, found: OwnTest) -> None:
         hide_index=True,
     )
     if found.left_out:
-        with st.expander(f"{len(found.left_out)} photos were left out"):
+        with st.expander(f"Left out: {len(found.left_out)}"):
             data_table(
                 pd.DataFrame(list(found.left_out.items()), columns=["photo", "why"]),
                 hide_index=True,
