@@ -12,6 +12,7 @@ from trashnet.config import TRAIN_SHARE, TrainConfig
 from trashnet.progress import Progress, silent
 from trashnet.runs.cost_estimate import Cost
 from trashnet.training.input_pipeline import TrainingBatches
+from trashnet.training.memory import keep_freed_memory
 from trashnet.training.networks import compiled_model, with_mirrored_views
 
 log = logging.getLogger("trashnet")
@@ -31,6 +32,7 @@ _WORTH_STEPS = 500
 
 def measure(config: TrainConfig) -> Cost:
     """Returns seconds per step and photo, and memory, of a run of this configuration."""
+    keep_freed_memory()  # as `train_and_evaluate` does
     precisions = _PRECISIONS if config.precision == "auto" else (config.precision,)
     step = min(_step(config, p)[0] for p in precisions) if config.epochs else 0.0
     model = compiled_model(config, _CLASSES, 1)

@@ -22,6 +22,7 @@ from trashnet.runs.metrics_file import MetricsFile
 from trashnet.runs.processes import identity
 from trashnet.runs.run import Run
 from trashnet.runs.store import make_fold
+from trashnet.training.memory import keep_freed_memory
 from trashnet.training.profiling import chosen_precision
 from trashnet.training.reporter import Reporter, Stopped
 from trashnet.training.trainer import train_fold
@@ -50,6 +51,7 @@ def train_and_evaluate(run: Run, env: Environment, on_progress: Progress = silen
     Raises:
         TrashnetError: The run cannot go on; its state is `failed` and says why.
     """
+    keep_freed_memory()
     check_startable(run)
     spent = run.status().seconds
     host = run.status().host and platform.node()
