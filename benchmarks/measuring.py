@@ -51,16 +51,16 @@ def by_turns(repeats: int, *works: Callable[[], Any]) -> list[float]:
     return [statistics.median(taken) for taken in seconds]
 
 
+def output(script: str, *arguments: str) -> str:
+    """Runs a script in a new interpreter, from the checkout; returns what it printed."""
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def fresh_process(script: str, *arguments: str) -> tuple[float, float]:
     """Runs a script in a new interpreter; returns its seconds and its memory at the end in MB."""
     tail = "\nimport psutil\nprint('memory', psutil.Process().memory_info().rss / 1e6)\n"
     began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", script + tail, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    printed = output(script + tail, *arguments)
     seconds = time.perf_counter() - began
-    return seconds, float(done.stdout.split("memory ")[-1])
+    return seconds, float(printed.split("memory ")[-1])
