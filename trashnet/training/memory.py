@@ -14,8 +14,8 @@ def keep_freed_memory() -> None:
     """Lets this process keep memory that it frees, to use it again.
 
     By default glibc gives every large tensor back to the system, which has to clear it page by page
-    when the next one is asked for; of a step of EfficientNet-Lite2 that is a third and more. Other
-    C libraries are left as they are.
+    when the next one is asked for (docs/performance.md says what that costs). Other C libraries are
+    left as they are.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # musl, macOS, Windows
         mallopt = ctypes.CDLL(None).mallopt
